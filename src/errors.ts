@@ -1,0 +1,76 @@
+// The conditions that a caller may want to catch, each with its code. Broken invariants are not here: they stop the process.
+
+/** `not_applied`: it never entered the log, retry freely. `unknown`: it may yet commit. `committed`: it will be applied here. */
+export type Outcome = 'not_applied' | 'unknown' | 'committed'
+
+export type ProposalErrorCode =
+  | 'command-too-large'
+  | 'too-many-proposals'
+  | 'no-leader'
+  | 'shutting-down'
+  | 'not-a-member'
+  | 'leadership-lost'
+  | 'commit-timeout'
+  | 'apply-pending'
+  | 'storage-full'
+
+/** A proposal that got no result. Source: the node. */
+export class ProposalError extends Error {
+  readonly code: ProposalErrorCode
+  readonly outcome: Outcome
+  /** Where the command stands in the log, for the outcome `committed`. */
+  readonly committed: { readonly index: number; readonly term: number } | null
+
+  constructor(
+    code: ProposalErrorCode,
+    outcome: Outcome,
+    message: string,
+    committed: { readonly index: number; readonly term: number } | null = null,
+  ) {
+    super(message)
+    this.name = 'ProposalError'
+    this.code = code
+    this.outcome = outcome
+    this.committed = committed
+  }
+}
+
+/** A linearizable read or a wait for an index that could not be served in time. Source: the node. */
+export class ReadError extends Error {
+  readonly code: 'no-leader' | 'read-timeout' | 'shutting-down' | 'index-not-reached'
+
+  constructor(code: 'no-leader' | 'read-timeout' | 'shutting-down' | 'index-not-reached', message: string) {
+    super(message)
+    this.name = 'ReadError'
+    this.code = code
+  }
+}
+
+/** The process cannot start or go on; `main` prints the message in one line and leaves with the exit code. */
+export class FatalError extends Error {
+  readonly exitCode: ExitCode
+
+  constructor(exitCode: ExitCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'FatalError'
+    this.exitCode = exitCode
+  }
+}
+
+/** sysexits.h, so that systemd and people know them. */
+export const exitCodes = {
+  /** The data directory is damaged, or of another version or cluster. */
+  dataError: 65,
+  /** An address is in use, or cannot be bound. */
+  unavailable: 69,
+  /** An invariant of our own broke. */
+  software: 70,
+  /** The disk failed under us: a write or a sync. */
+  ioError: 74,
+  /** Another live process holds the data directory. */
+  temporaryFailure: 75,
+  /** A setting is missing or wrong. */
+  configuration: 78,
+} as const
+
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]

@@ -1,0 +1,99 @@
+// What the rest of the house may ask of a node: api/ is written against this, and tests put a fake behind it.
+
+import type { Outcome, ProposalErrorCode } from '../errors.ts'
+import type { Configuration } from '../raft/configuration.ts'
+import type { NodeId } from '../raft/entry.ts'
+import type { RoleName } from '../raft/work.ts'
+
+export interface NewCommand {
+  /** `json`: any JSON text, kept byte for byte. `bytes`: opaque. */
+  readonly kind: 'json' | 'bytes'
+  readonly payload: Uint8Array
+}
+
+export interface CommittedCommand {
+  readonly index: number
+  readonly term: number
+  /** Cluster time in Unix milliseconds. */
+  readonly timestampMs: number
+}
+
+export interface AppliedCommand extends CommittedCommand {
+  /** What the state machine answered, a JSON value. */
+  readonly result: unknown
+}
+
+export interface LeaderView {
+  readonly id: NodeId
+  readonly term: number
+  readonly self: boolean
+  readonly appUrl: string | null
+}
+
+export interface MemberStatus {
+  readonly id: NodeId
+  readonly peerAddress: string
+  readonly role: 'voter' | 'learner'
+  readonly self: boolean
+  readonly leader: boolean
+  /** A connection is up. */
+  readonly reachable: boolean
+  /** As the leader sees it; null elsewhere. */
+  readonly matchIndex: number | null
+  /** Entries behind the leader's log; null on followers. */
+  readonly lag: number | null
+}
+
+export interface NodeStatus {
+  readonly id: NodeId
+  readonly role: RoleName | 'learner'
+  readonly term: number
+  readonly leader: LeaderView | null
+  /** This node leads, and a quorum has confirmed it within the last election timeout. */
+  readonly holdsQuorum: boolean
+  readonly commitIndex: number
+  readonly appliedIndex: number
+  readonly lastIndex: number
+  readonly durableIndex: number
+  readonly firstIndex: number
+  readonly members: readonly MemberStatus[]
+  readonly configuration: Configuration
+  readonly pendingProposals: number
+  /** Why the state machine is not being fed, in one sentence; null when it is. */
+  readonly applierBlocked: string | null
+  /** The same of the application that only observes (STATE_MACHINE=kv with APP_URL); null without one. */
+  readonly observerBlocked: string | null
+  readonly uptimeMs: number
+}
+
+/** Since the start of the process. */
+export interface ProposalCounters {
+  readonly applied: number
+  readonly committed: number
+  readonly failed: Readonly<Record<ProposalErrorCode, number>>
+}
+
+export interface Node {
+  readonly id: NodeId
+  /**
+   * Commits a command, from any node, and resolves when this node's state machine has applied it.
+   * Rejects with ProposalError. A change of leader on the way is ridden out when it is certain that the command was not committed.
+   */
+  propose(command: NewCommand, timeoutMs: number): Promise<AppliedCommand>
+  /** The same, but resolves as soon as it is committed. */
+  proposeCommitted(command: NewCommand, timeoutMs: number): Promise<CommittedCommand>
+  /** Resolves, with the index, once this node has applied everything that was committed anywhere at the time of the call. Rejects with ReadError. */
+  readBarrier(timeoutMs: number): Promise<number>
+  /** Resolves once this node has applied the index. Rejects with ReadError `index-not-reached`. */
+  waitApplied(index: number, timeoutMs: number): Promise<void>
+  leader(): LeaderView | null
+  /** True only while this node leads and a quorum has confirmed it within the last election timeout. */
+  holdsQuorum(): boolean
+  /** Highest index this node's state machine holds. Cheap: every response carries it. */
+  readonly appliedIndex: number
+  readonly currentTerm: number
+  status(): NodeStatus
+  counters(): ProposalCounters
+}
+
+export type { Outcome }

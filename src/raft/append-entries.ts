@@ -1,0 +1,92 @@
+// The follower's half of AppendEntries (§5.3): check, truncate what conflicts, append, follow the leader's commit index.
+
+import { assert } from './assert.ts'
+import type { EntryId } from './entry.ts'
+import type { AppendEntries } from './messages.ts'
+import { becomeFollower, isHardStateDurable, type RaftState, randomElectionTimeoutMs } from './state.ts'
+
+/** Of the current term: the term rule has run. */
+export function handleAppendEntries(s: RaftState, message: AppendEntries): void {
+  followSender(s, message)
+  // What is committed here is in every later leader's log (§5.4.3), so before that point nothing needs a check, nor may be replaced.
+  const { commitIndex } = s
+  if (message.prev.index >= commitIndex && !s.log.matches(message.prev)) {
+    refuse(s, message, conflictHint(s, message.prev))
+    return
+  }
+  for (const entry of message.entries) {
+    if (entry.index > commitIndex || entry.index <= s.log.base.index) continue
+    assert(
+      s.log.matches(entry),
+      () => `${message.from} would replace entry ${entry.index}, committed through ${commitIndex}`,
+    )
+  }
+  const firstNew = message.entries.findIndex((entry) => entry.index > commitIndex && !s.log.matches(entry))
+  if (firstNew >= 0) s.log.append(message.entries.slice(firstNew))
+  const lastNew = message.prev.index + message.entries.length
+  // Only what this message vouches for: entries past it may still be another leader's.
+  s.commitIndex = Math.max(commitIndex, Math.min(message.leaderCommit, lastNew))
+  acknowledge(s, message, Math.max(lastNew, commitIndex))
+}
+
+function followSender(s: RaftState, message: AppendEntries): void {
+  const { role } = s
+  assert(role.name !== 'leader', () => `${message.from} leads term ${message.term}, and so does this node`)
+  if (role.name === 'follower' && role.leader === message.from) {
+    role.lastLeaderContactMs = s.nowMs
+    role.electionDeadlineMs = s.nowMs + randomElectionTimeoutMs(s.options)
+    return
+  }
+  assert(
+    role.name !== 'follower' || role.leader === null,
+    () => `${message.from} leads term ${message.term}, and so does ${role.name === 'follower' ? role.leader : ''}`,
+  )
+  becomeFollower(s, message.term, message.from, `${message.from} leads the term`)
+}
+
+/** Says what is durable at once; what is not, once it is. */
+function acknowledge(s: RaftState, message: AppendEntries, matchIndex: number): void {
+  const response = (index: number) =>
+    ({
+      type: 'AppendEntriesResponse',
+      from: s.options.id,
+      to: message.from,
+      term: s.currentTerm,
+      round: message.round,
+      success: true,
+      matchIndex: index,
+    }) as const
+  if (message.entries.length > 0) {
+    s.outbox.promises.push(response(matchIndex))
+    return
+  }
+  // A heartbeat is answered without waiting for the disk: it must not look as if this node were gone.
+  const durable = response(Math.min(matchIndex, s.log.durableIndex))
+  if (isHardStateDurable(s)) s.outbox.send.push(durable)
+  else s.outbox.promises.push(durable)
+}
+
+function refuse(s: RaftState, message: AppendEntries, hint: EntryId): void {
+  const response = {
+    type: 'AppendEntriesResponse',
+    from: s.options.id,
+    to: message.from,
+    term: s.currentTerm,
+    round: message.round,
+    success: false,
+    rejectedIndex: message.prev.index,
+    hint,
+  } as const
+  if (isHardStateDurable(s)) s.outbox.send.push(response)
+  else s.outbox.promises.push(response)
+}
+
+/** The last entry here that the leader's log can contain: not past its `prev`, nor of a later term. */
+function conflictHint(s: RaftState, prev: EntryId): EntryId {
+  return s.log.lastAtMost(prev.index, prev.term)
+}
+
+/** From a leader of an older term: our term makes it step down (and frees a candidate that its stickiness would ignore). */
+export function refuseStaleLeader(s: RaftState, message: AppendEntries): void {
+  refuse(s, message, { term: 0, index: 0 })
+}

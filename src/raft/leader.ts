@@ -1,0 +1,104 @@
+// A leader's term from its first moment: the no-op, proposals, heartbeats, and stepping down when the quorum is gone.
+
+import { majorityReached, voterIds } from './configuration.ts'
+import type { Entry } from './entry.ts'
+import { Progress } from './progress.ts'
+import { confirmRounds, startRound } from './reads.ts'
+import { replicate } from './replication.ts'
+import type { Leader } from './role.ts'
+import { becomeFollower, becomeRole, type RaftState, voters } from './state.ts'
+import { expireTransfer } from './transfer.ts'
+import type { Proposal } from './work.ts'
+
+export function becomeLeader(s: RaftState): void {
+  const { id, maxInFlightMessages, maxMessageBytes } = s.options
+  const noopIndex = s.log.lastIndex + 1
+  const window = { maxMessages: maxInFlightMessages, maxBytes: maxInFlightMessages * maxMessageBytes }
+  const progress = new Map(
+    s.log.configuration.configuration.members
+      .filter((member) => member.id !== id)
+      .map((member) => [member.id, new Progress(noopIndex, s.nowMs, window)]),
+  )
+  const role: Leader = {
+    name: 'leader',
+    progress,
+    noopIndex,
+    heartbeatDueMs: s.nowMs,
+    round: 0,
+    rounds: [],
+    quorumConfirmedMs: Number.NEGATIVE_INFINITY,
+    reads: [],
+    transfer: null,
+    uncommitted: [],
+    uncommittedBytes: 0,
+  }
+  becomeRole(s, role, `elected by ${voterIds(s.log.configuration.configuration).length} voters' majority`)
+  // §8: an entry of the own term, so that everything before it can commit.
+  appendToLog(s, role, [{ kind: 'noop', origin: 0, sequence: 0, payload: new Uint8Array(0) }], s.log.lastTimestampMs)
+  tickLeader(s, role)
+}
+
+export function tickLeader(s: RaftState, role: Leader): void {
+  if (!heardQuorum(s, role)) {
+    becomeFollower(s, s.currentTerm, null, 'no quorum answered for an election timeout')
+    return
+  }
+  expireTransfer(s, role)
+  if (s.nowMs < role.heartbeatDueMs) return
+  role.heartbeatDueMs = s.nowMs + s.options.heartbeatIntervalMs
+  startRound(s, role)
+  confirmRounds(s, role)
+}
+
+/** Check-quorum (§6.2 of Ongaro's thesis): a leader that a majority has not answered for an election timeout is none. */
+function heardQuorum(s: RaftState, role: Leader): boolean {
+  const contacts = voters(s).map((id) =>
+    id === s.options.id ? s.nowMs : (role.progress.get(id)?.lastContactMs ?? Number.NEGATIVE_INFINITY),
+  )
+  return s.nowMs - majorityReached(contacts) <= s.options.electionTimeoutMinMs
+}
+
+export function handlePropose(s: RaftState, proposals: readonly Proposal[], unixMs: number): void {
+  const refused = refusal(s)
+  if (refused !== null || s.role.name !== 'leader') {
+    for (const { origin, sequence } of proposals) {
+      s.outbox.proposals.push({ origin, sequence, accepted: null, refused: refused ?? 'not-leader' })
+    }
+    return
+  }
+  for (const entry of appendToLog(s, s.role, proposals, unixMs)) {
+    const { origin, sequence, term, index } = entry
+    s.outbox.proposals.push({ origin, sequence, accepted: { term, index }, refused: null })
+  }
+  replicate(s, s.role)
+}
+
+function refusal(s: RaftState): 'not-leader' | 'transferring' | 'tail-full' | null {
+  if (s.role.name !== 'leader') return 'not-leader'
+  if (s.role.transfer !== null) return 'transferring'
+  return s.role.uncommittedBytes >= s.options.maxUncommittedBytes ? 'tail-full' : null
+}
+
+function appendToLog(s: RaftState, role: Leader, proposals: readonly Proposal[], unixMs: number): readonly Entry[] {
+  // Cluster time never goes back along the log, whatever the clocks of its leaders say.
+  const timestampMs = Math.max(unixMs, s.log.lastTimestampMs)
+  const first = s.log.lastIndex + 1
+  let bytes = 0
+  const entries = proposals.map(({ kind, origin, sequence, payload }, i) => {
+    const entry = s.options.encodeEntry({
+      term: s.currentTerm,
+      index: first + i,
+      kind,
+      timestampMs,
+      origin,
+      sequence,
+      payload,
+    })
+    bytes += entry.record.length
+    return entry
+  })
+  s.log.append(entries)
+  role.uncommitted.push({ lastIndex: s.log.lastIndex, bytes })
+  role.uncommittedBytes += bytes
+  return entries
+}

@@ -1,0 +1,160 @@
+// The leader's half of AppendEntries (§5.3): what each follower is sent, and when an entry counts as committed.
+
+import { assert } from './assert.ts'
+import { majorityReached } from './configuration.ts'
+import type { Entry, EntryId, NodeId } from './entry.ts'
+import type { AppendEntriesResponse } from './messages.ts'
+import type { Progress } from './progress.ts'
+import { confirmRounds, releaseEarlyReads } from './reads.ts'
+import type { Leader } from './role.ts'
+import { type RaftState, voters } from './state.ts'
+import { continueTransfer } from './transfer.ts'
+
+/** Sends every follower what its window has room for. */
+export function replicate(s: RaftState, role: Leader): void {
+  for (const [id, progress] of role.progress) replicateTo(s, role, id, progress)
+}
+
+export function replicateTo(s: RaftState, role: Leader, to: NodeId, progress: Progress): void {
+  if (progress.state === 'probe') {
+    if (progress.paused) return
+    progress.probeSent()
+    sendEntries(s, role, to, progress, [])
+    return
+  }
+  while (!progress.paused && progress.nextIndex <= s.log.lastIndex) {
+    const entries = s.log.slice(progress.nextIndex, s.log.lastIndex, s.options.maxMessageBytes)
+    if (entries === null) {
+      requestLoad(s, to, progress)
+      return
+    }
+    sendLogged(s, role, to, progress, entries)
+  }
+}
+
+/** Entries that were asked from storage for this follower have come. */
+export function handleLoaded(s: RaftState, role: Leader, to: NodeId, from: number, entries: readonly Entry[]): void {
+  const progress = role.progress.get(to)
+  if (progress === undefined) return
+  progress.loading = false
+  const last = entries.at(-1)
+  // Meanwhile the follower may have fallen back to probing, or another leader's term replaced what was read.
+  const stillWanted =
+    progress.state === 'replicate' && progress.nextIndex === from && last !== undefined && s.log.matches(last)
+  if (stillWanted && !progress.paused) sendLogged(s, role, to, progress, entries)
+  replicateTo(s, role, to, progress)
+}
+
+function requestLoad(s: RaftState, to: NodeId, progress: Progress): void {
+  progress.loading = true
+  s.outbox.loads.push({
+    to,
+    from: progress.nextIndex,
+    through: s.log.lastIndex,
+    maxBytes: s.options.maxMessageBytes,
+  })
+}
+
+function sendLogged(s: RaftState, role: Leader, to: NodeId, progress: Progress, entries: readonly Entry[]): void {
+  sendEntries(s, role, to, progress, entries)
+  const last = entries.at(-1)
+  if (last === undefined) return
+  let bytes = 0
+  for (const entry of entries) bytes += entry.record.length
+  progress.entriesSent(last.index, bytes)
+}
+
+function sendEntries(s: RaftState, role: Leader, to: NodeId, progress: Progress, entries: readonly Entry[]): void {
+  progress.sentCommitIndex = s.commitIndex
+  s.outbox.send.push({
+    type: 'AppendEntries',
+    from: s.options.id,
+    to,
+    term: s.currentTerm,
+    prev: entryBefore(s, progress.nextIndex),
+    entries,
+    leaderCommit: s.commitIndex,
+    round: role.round,
+  })
+}
+
+function entryBefore(s: RaftState, index: number): EntryId {
+  const term = s.log.termAt(index - 1)
+  assert(
+    term !== null,
+    () => `Cannot send entry ${index}: the log begins after ${s.log.base.index} and ends at ${s.log.lastIndex}`,
+  )
+  return { index: index - 1, term }
+}
+
+/** Empty AppendEntries to all, whatever is under way: they carry the round, the commit index, and find out what was lost. */
+export function sendHeartbeats(s: RaftState, role: Leader): void {
+  for (const [to, progress] of role.progress) {
+    if (progress.state === 'probe') progress.probeSent()
+    sendEntries(s, role, to, progress, [])
+  }
+}
+
+export function handleAppendEntriesResponse(s: RaftState, role: Leader, message: AppendEntriesResponse): void {
+  const progress = role.progress.get(message.from)
+  if (progress === undefined) return
+  progress.lastContactMs = s.nowMs
+  progress.lost = false
+  if (message.success) handleMatch(s, role, progress, message.matchIndex)
+  else handleRejection(s, progress, message.rejectedIndex, message.hint)
+  if (message.round > progress.answeredRound) {
+    assert(
+      message.round <= role.round,
+      () => `${message.from} answered round ${message.round}, the last one is ${role.round}`,
+    )
+    progress.answeredRound = message.round
+    confirmRounds(s, role)
+  }
+  replicateTo(s, role, message.from, progress)
+  continueTransfer(s, role)
+}
+
+function handleMatch(s: RaftState, role: Leader, progress: Progress, matchIndex: number): void {
+  assert(
+    matchIndex <= s.log.lastIndex,
+    () => `A follower matches through ${matchIndex}, past the leader's last index ${s.log.lastIndex}`,
+  )
+  const news = progress.matched(matchIndex)
+  if (progress.state === 'probe') progress.becomeReplicate()
+  if (news) advanceCommit(s, role)
+}
+
+function handleRejection(s: RaftState, progress: Progress, rejectedIndex: number, hint: EntryId): void {
+  if (!progress.isCurrentRejection(rejectedIndex)) return
+  // The last entry of ours that can agree with the hint: one round trip a term, not one an entry.
+  const agreed = s.log.lastAtMost(Math.min(hint.index, rejectedIndex - 1), hint.term)
+  progress.becomeProbe(Math.max(progress.matchIndex, agreed.index) + 1)
+}
+
+/** §5.3, §5.4: an entry of the own term that a majority holds on disk is committed, and so is everything before it. */
+export function advanceCommit(s: RaftState, role: Leader): void {
+  const matched = voters(s).map((id) =>
+    id === s.options.id ? s.log.durableIndex : (role.progress.get(id)?.matchIndex ?? 0),
+  )
+  const index = majorityReached(matched)
+  if (index <= s.commitIndex) return
+  // §5.4.2: older terms never commit by counting.
+  if (s.log.termAt(index) !== s.currentTerm) return
+  s.commitIndex = index
+  let oldest = role.uncommitted[0]
+  while (oldest !== undefined && oldest.lastIndex <= index) {
+    role.uncommittedBytes -= oldest.bytes
+    role.uncommitted.shift()
+    oldest = role.uncommitted[0]
+  }
+  releaseEarlyReads(s, role)
+}
+
+/** Followers with nothing under way would hear of the commit only at the next heartbeat. Called once all input of a turn is in. */
+export function announceCommit(s: RaftState, role: Leader): void {
+  for (const [to, progress] of role.progress) {
+    if (progress.sentCommitIndex < s.commitIndex && progress.state === 'replicate' && progress.idle) {
+      sendEntries(s, role, to, progress, [])
+    }
+  }
+}

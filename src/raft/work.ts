@@ -1,0 +1,98 @@
+// What goes into the core and what comes out of it: `step` takes an Input, `takeWork` returns Work.
+// The core never does any of this work itself.
+
+import type { IndexedConfiguration } from './configuration.ts'
+import type { Entry, EntryId, EntryKind, NodeId } from './entry.ts'
+import type { Message } from './messages.ts'
+
+export type Input =
+  | { readonly type: 'tick' }
+  | { readonly type: 'receive'; readonly message: Message }
+  /** Appends them all, in order, or refuses them all; `proposals` of the work says which. */
+  | { readonly type: 'propose'; readonly proposals: readonly Proposal[]; readonly unixMs: number }
+  /** The save of this number, and so every earlier one, is durable. */
+  | { readonly type: 'saved'; readonly id: number }
+  /** Answers a `load`: entries in order from `from`; empty when they are gone. */
+  | { readonly type: 'loaded'; readonly to: NodeId; readonly from: number; readonly entries: readonly Entry[] }
+  | { readonly type: 'readIndex'; readonly readId: number }
+  /** A hint from the transport, never a proof: the connection to this peer was closed or refused. */
+  | { readonly type: 'peerDown'; readonly id: NodeId }
+  | { readonly type: 'peerUp'; readonly id: NodeId }
+  /** Hands leadership to the named voter, or to the one whose log is longest. */
+  | { readonly type: 'transferLeadership'; readonly to: NodeId | null }
+
+export interface Proposal {
+  readonly kind: EntryKind
+  readonly origin: number
+  readonly sequence: number
+  readonly payload: Uint8Array
+}
+
+/** §5.2: what must survive a crash besides the log. */
+export interface HardState {
+  readonly currentTerm: number
+  readonly votedFor: NodeId | null
+}
+
+/** To be made durable in the order of the numbers, hard state before entries. */
+export interface Save {
+  /** Counts up from 1, without gaps. */
+  readonly id: number
+  readonly hardState: HardState | null
+  /** Contiguous. When the first one's index is not past the log's end, everything from it on is replaced. */
+  readonly entries: readonly Entry[]
+}
+
+export interface ProposalOutcome {
+  readonly origin: number
+  readonly sequence: number
+  /** Where it was appended; or why it was not (then it never entered the log). */
+  readonly accepted: EntryId | null
+  readonly refused: 'not-leader' | 'transferring' | 'tail-full' | null
+}
+
+export interface ReadOutcome {
+  readonly readId: number
+  /** Once this index is applied, a local read is linearizable. Null: no answer can be had now, ask again. */
+  readonly index: number | null
+}
+
+/** Entries that left memory, wanted for a follower that lags: read from storage, answered by `loaded`. */
+export interface Load {
+  readonly to: NodeId
+  readonly from: number
+  readonly through: number
+  readonly maxBytes: number
+}
+
+export interface Work {
+  /** May go at once: they rest on nothing that is not durable yet. */
+  readonly send: readonly Message[]
+  readonly save: Save | null
+  /** Promises (votes, acknowledgements): they may leave only after the save numbered `promisesAfter` is durable. */
+  readonly promises: readonly Message[]
+  readonly promisesAfter: number
+  /** Everything up to here is committed. */
+  readonly commitIndex: number
+  readonly proposals: readonly ProposalOutcome[]
+  readonly reads: readonly ReadOutcome[]
+  readonly loads: readonly Load[]
+  /** Set when the configuration in force changed. */
+  readonly configuration: IndexedConfiguration | null
+}
+
+export type RoleName = 'follower' | 'precandidate' | 'candidate' | 'leader'
+
+/** What the log and metafile held when the node started. */
+export interface Recovered {
+  readonly hardState: HardState
+  /** The entry before the first one that the log holds: the last one in the snapshot, or 0/0. */
+  readonly base: EntryId
+  /** Terms of the log after `base`, as runs in rising order of `from`: all entries from `from` to the next run have `term`. */
+  readonly termRuns: readonly { readonly from: number; readonly term: number }[]
+  readonly lastIndex: number
+  /** Cluster time of the last entry, 0 without one. */
+  readonly lastTimestampMs: number
+  /** The founding (or the snapshot's) configuration first, then those of the log in order. */
+  readonly configurations: readonly IndexedConfiguration[]
+}
