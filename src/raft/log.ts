@@ -62,6 +62,11 @@ export class RaftLog {
     return last
   }
 
+  /** The first entry that is in memory. */
+  get cachedFrom(): number {
+    return this.#cacheFrom
+  }
+
   /** Null before the base and past the end. */
   termAt(index: number): number | null {
     return this.#terms.termAt(index)
@@ -102,15 +107,15 @@ export class RaftLog {
     return entries
   }
 
-  /** The save of this number, and every earlier one, is on disk. */
-  saved(saveId: number): void {
+  /** The save of this number, and every earlier one, is on disk. Uncommitted entries stay in memory: who proposed them waits for them. */
+  saved(saveId: number, commitIndex: number): void {
     let oldest = this.#inFlight[0]
     while (oldest !== undefined && oldest.id <= saveId) {
       this.#durableIndex = Math.max(this.#durableIndex, oldest.through)
       this.#inFlight.shift()
       oldest = this.#inFlight[0]
     }
-    this.#evict()
+    this.#evict(Math.min(this.#durableIndex, commitIndex))
   }
 
   /** Entries in order from `from`, at least one, up to `maxBytes` and through `through`; null when they have left memory. */
@@ -145,12 +150,12 @@ export class RaftLog {
     while (this.configuration.index >= index) this.#configurations.pop()
   }
 
-  #evict(): void {
+  #evict(through: number): void {
     if (this.#cachedBytes <= this.#maxCachedBytes) return
     // Down to three quarters at once, so that the array is not cut again for each entry.
     const target = this.#maxCachedBytes * 0.75
     let drop = 0
-    while (drop < this.#cache.length && this.#cachedBytes > target && this.#cacheFrom + drop <= this.#durableIndex) {
+    while (drop < this.#cache.length && this.#cachedBytes > target && this.#cacheFrom + drop <= through) {
       this.#cachedBytes -= this.#cache[drop]?.record.length ?? 0
       drop++
     }

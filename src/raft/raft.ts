@@ -167,7 +167,7 @@ export class Raft {
       this.#hardStatesInFlight.shift()
       oldest = this.#hardStatesInFlight[0]
     }
-    s.log.saved(id)
+    s.log.saved(id, s.commitIndex)
     countOwnVote(s)
     if (s.role.name === 'leader') advanceCommit(s, s.role)
   }

@@ -1,0 +1,518 @@
+// THE loop: inputs → step → (send ∥ save) → apply. Every input of a turn of the event loop is taken in first, then the core is asked once what
+// is to be done. Promises leave only after the save that they rest on; any failure of the disk, or of an invariant, ends the node.
+
+import { exitCodes, FatalError } from '../errors.ts'
+import { isMember } from '../raft/configuration.ts'
+import type { EncodeEntry, Entry, NodeId } from '../raft/entry.ts'
+import type { Message } from '../raft/messages.ts'
+import { Raft } from '../raft/raft.ts'
+import type { RaftOptions } from '../raft/state.ts'
+import type { Input, Proposal, ProposalOutcome, Work } from '../raft/work.ts'
+import type {
+  AppliedCommand,
+  CommittedCommand,
+  LeaderView,
+  NewCommand,
+  Node,
+  NodeStatus,
+  ProposalCounters,
+} from './contract.ts'
+import type { Applier, Clock, ForwardedProposals, NodeObserver, PeerMessage, Storage, Transport } from './ports.ts'
+import { type ProposalLimits, Proposals } from './proposals.ts'
+import { Reads } from './reads.ts'
+import { describeStatus } from './status.ts'
+
+export interface NodeOptions {
+  readonly id: NodeId
+  readonly storage: Storage
+  readonly transport: Transport
+  /** Feeds the state machine whose results answer the proposals. */
+  readonly applier: Applier
+  /** Feeds an application that only watches; null without one. */
+  readonly watcher: Applier | null
+  readonly clock: Clock
+  /** In [0, 1). */
+  readonly random: () => number
+  readonly encodeEntry: EncodeEntry
+  readonly observer: NodeObserver
+  readonly raft: Pick<
+    RaftOptions,
+    | 'electionTimeoutMinMs'
+    | 'electionTimeoutMaxMs'
+    | 'heartbeatIntervalMs'
+    | 'maxInFlightMessages'
+    | 'maxMessageBytes'
+    | 'maxUncommittedBytes'
+    | 'maxCachedBytes'
+  >
+  readonly limits: Pick<ProposalLimits, 'maxPendingProposals' | 'maxPendingBytes'>
+  /** What the application of this node is reached at, for `leader()`. */
+  readonly appUrl: string | null
+  /** Called once; the node does nothing any more. */
+  readonly onFatal: (error: FatalError) => void
+}
+
+export class RaftNode implements Node {
+  readonly #options: NodeOptions
+  readonly #raft: Raft
+  readonly #proposals: Proposals
+  readonly #reads: Reads
+  readonly #origin: number
+  readonly #tickIntervalMs: number
+  readonly #startedMs: number
+  #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new'
+  #turnScheduled = false
+  #tickDue = false
+  #cancelTimer: () => void = () => {}
+  #inputs: Input[] = []
+  #forwarded: ForwardedProposals[] = []
+  /** The newest save that is durable. */
+  #savedId = 0
+  #savedIsNews = false
+  /** Messages that rest on a save under way, oldest first. */
+  #promises: { readonly after: number; readonly messages: readonly Message[] }[] = []
+  #commitIndex: number
+  #reported: { role: string; term: number; leader: NodeId | null }
+
+  constructor(options: NodeOptions) {
+    const { clock, random, raft, limits } = options
+    this.#options = options
+    this.#startedMs = clock.monotonicMs()
+    // Ten ticks a heartbeat: fine enough for every timeout, and nothing for an idle process.
+    this.#tickIntervalMs = Math.min(Math.max(raft.heartbeatIntervalMs / 10, 2), 30)
+    this.#origin = 1 + Math.floor(random() * (2 ** 48 - 1))
+    this.#proposals = new Proposals(this.#origin, { ...limits, leaderPatienceMs: raft.electionTimeoutMaxMs })
+    this.#reads = new Reads({ maxWaiting: limits.maxPendingProposals, repeatAfterMs: raft.heartbeatIntervalMs })
+    const { id, storage, encodeEntry } = options
+    this.#raft = new Raft({ ...raft, id, recovered: storage.recovered, encodeEntry, random }, this.#startedMs)
+    this.#commitIndex = this.#raft.commitIndex
+    this.#reported = { role: 'follower', term: this.#raft.currentTerm, leader: null }
+  }
+
+  get id(): NodeId {
+    return this.#options.id
+  }
+
+  get appliedIndex(): number {
+    return this.#options.applier.appliedIndex
+  }
+
+  get currentTerm(): number {
+    return this.#raft.currentTerm
+  }
+
+  async start(): Promise<void> {
+    const { transport, applier, watcher, observer } = this.#options
+    const { index, configuration } = this.#raft.log.configuration
+    observer.event({ type: 'configuration', index, configuration })
+    transport.setMembers(configuration.members)
+    const entries = {
+      read: (from: number, through: number, maxBytes: number) => this.#readCommitted(from, through, maxBytes),
+    }
+    applier.start(entries, {
+      applied: (appliedIndex, commands, results) => this.#applied(appliedIndex, commands, results),
+      rewound: () => {},
+    })
+    watcher?.start(entries, { applied: () => {}, rewound: () => {} })
+    await transport.start({
+      received: (message) => this.#received(message),
+      peerUp: (id) => this.#peer(id, true),
+      peerDown: (id) => this.#peer(id, false),
+    })
+    this.#state = 'running'
+    this.#scheduleTick()
+    this.#scheduleTurn()
+  }
+
+  /** Hands leadership over, lets what is under way come to its end, and closes everything. `graceMs` bounds the waiting. */
+  async stop(graceMs: number): Promise<void> {
+    if (this.#state === 'running') {
+      this.#state = 'stopping'
+      this.#proposals.refuseQueued()
+      this.#enqueue({ type: 'transferLeadership', to: null })
+      await this.#settled(graceMs)
+    }
+    if (this.#state === 'stopped') return
+    this.#halt()
+    await Promise.allSettled([this.#options.applier.close(), this.#options.watcher?.close()])
+    await Promise.allSettled([this.#options.transport.close(), this.#options.storage.close()])
+  }
+
+  propose(command: NewCommand, timeoutMs: number): Promise<AppliedCommand> {
+    return this.#propose(command, 'applied', timeoutMs)
+  }
+
+  proposeCommitted(command: NewCommand, timeoutMs: number): Promise<CommittedCommand> {
+    return this.#propose(command, 'committed', timeoutMs)
+  }
+
+  readBarrier(timeoutMs: number): Promise<number> {
+    const read = this.#reads.barrier(this.#options.clock.monotonicMs(), timeoutMs)
+    if (this.#state === 'stopped') this.#reads.abandon()
+    else this.#scheduleTurn()
+    return read
+  }
+
+  async waitApplied(index: number, timeoutMs: number): Promise<void> {
+    const wait = this.#reads.waitApplied(index, this.appliedIndex, this.#options.clock.monotonicMs(), timeoutMs)
+    if (this.#state === 'stopped') this.#reads.abandon()
+    await wait
+  }
+
+  leader(): LeaderView | null {
+    const id = this.#raft.leader
+    if (id === null) return null
+    const self = id === this.id
+    const appUrl = self
+      ? this.#options.appUrl
+      : (this.#options.transport.peers().find((peer) => peer.id === id)?.appUrl ?? null)
+    return { id, term: this.#raft.currentTerm, self, appUrl }
+  }
+
+  holdsQuorum(): boolean {
+    return this.#state !== 'stopped' && this.#raft.holdsQuorum(this.#options.clock.monotonicMs())
+  }
+
+  status(): NodeStatus {
+    const { transport, applier, watcher, clock } = this.#options
+    return describeStatus({
+      raft: this.#raft,
+      peers: transport.peers(),
+      leader: this.leader(),
+      holdsQuorum: this.holdsQuorum(),
+      appliedIndex: applier.appliedIndex,
+      applierBlocked: applier.blocked,
+      observerBlocked: watcher?.blocked ?? null,
+      pendingProposals: this.#proposals.size,
+      uptimeMs: clock.monotonicMs() - this.#startedMs,
+    })
+  }
+
+  counters(): ProposalCounters {
+    return this.#proposals.counters()
+  }
+
+  #propose(command: NewCommand, wait: 'applied' | 'committed', timeoutMs: number): Promise<AppliedCommand> {
+    if (this.#state !== 'running') {
+      return this.#proposals.refuse(
+        'shutting-down',
+        `Cannot propose: this node is ${this.#state === 'new' ? 'starting' : 'shutting down'}`,
+      )
+    }
+    if (!isMember(this.#raft.log.configuration.configuration, this.id)) {
+      return this.#proposals.refuse('not-a-member', `Cannot propose: ${this.id} is not a member of the cluster`)
+    }
+    const answer = this.#proposals.add(command, wait, this.#options.clock.monotonicMs(), timeoutMs)
+    this.#scheduleTurn()
+    return answer
+  }
+
+  #received(message: PeerMessage): void {
+    switch (message.type) {
+      case 'ForwardedProposals':
+        this.#forwarded.push(message)
+        break
+      case 'ForwardRefused': {
+        if (message.origin !== this.#origin) return
+        for (const sequence of message.sequences) {
+          if (message.reason === 'tail-full') this.#proposals.refuseFull(sequence, message.term)
+          else this.#proposals.requeue(sequence, message.term, this.#options.clock.monotonicMs())
+        }
+        break
+      }
+      default:
+        this.#inputs.push({ type: 'receive', message })
+    }
+    this.#scheduleTurn()
+  }
+
+  #peer(id: NodeId, connected: boolean): void {
+    this.#options.observer.event({ type: 'peer', id, connected })
+    this.#enqueue({ type: connected ? 'peerUp' : 'peerDown', id })
+  }
+
+  #enqueue(input: Input): void {
+    this.#inputs.push(input)
+    this.#scheduleTurn()
+  }
+
+  #scheduleTurn(): void {
+    if (this.#turnScheduled || this.#state === 'new' || this.#state === 'stopped') return
+    this.#turnScheduled = true
+    this.#options.clock.defer(() => {
+      this.#turnScheduled = false
+      if (this.#state !== 'stopped') this.#guard(() => this.#turn())
+    })
+  }
+
+  #scheduleTick(): void {
+    this.#cancelTimer = this.#options.clock.after(this.#tickIntervalMs, () => {
+      this.#tickDue = true
+      // Deferred like all input, so that messages which arrived before a pause of this process are seen before its timeouts.
+      this.#scheduleTurn()
+      this.#scheduleTick()
+    })
+  }
+
+  /** One turn: everything that came in, then everything that is to be done about it. */
+  #turn(): void {
+    const nowMs = this.#options.clock.monotonicMs()
+    if (this.#savedIsNews) {
+      this.#savedIsNews = false
+      this.#raft.step(nowMs, { type: 'saved', id: this.#savedId })
+    }
+    const inputs = this.#inputs
+    this.#inputs = []
+    for (const input of inputs) this.#raft.step(nowMs, input)
+    if (this.#tickDue) {
+      this.#tickDue = false
+      this.#raft.step(nowMs, { type: 'tick' })
+      this.#proposals.expire(nowMs)
+      this.#reads.tick(nowMs, this.#raft.leader !== null, this.appliedIndex)
+    }
+    const forwarders = this.#takeForwarded(nowMs)
+    this.#handOverQueued(nowMs)
+    const readId = this.#reads.takeQuestion(nowMs)
+    if (readId !== null) this.#raft.step(nowMs, { type: 'readIndex', readId })
+    this.#perform(this.#raft.takeWork(), forwarders, nowMs)
+    this.#reportRole()
+  }
+
+  /** Commands that followers passed on; returns who passed on which origin, for refusals. */
+  #takeForwarded(nowMs: number): ReadonlyMap<number, NodeId> {
+    const forwarders = new Map<number, NodeId>()
+    if (this.#forwarded.length === 0) return forwarders
+    const forwarded = this.#forwarded
+    this.#forwarded = []
+    const unixMs = this.#options.clock.unixMs()
+    for (const { from, origin, term, proposals } of forwarded) {
+      if (term !== this.#raft.currentTerm) {
+        // Handed to the leader of another term: only then does the proposer know for certain when it can no longer commit.
+        const sequences = proposals.map(({ sequence }) => sequence)
+        this.#options.transport.send({
+          type: 'ForwardRefused',
+          from: this.id,
+          to: from,
+          term,
+          origin,
+          sequences,
+          reason: 'not-leader',
+        })
+        continue
+      }
+      forwarders.set(origin, from)
+      this.#raft.step(nowMs, {
+        type: 'propose',
+        proposals: proposals.map((proposal) => ({ ...proposal, origin })),
+        unixMs,
+      })
+    }
+    return forwarders
+  }
+
+  #handOverQueued(nowMs: number): void {
+    if (!this.#proposals.hasQueued) return
+    const { role, currentTerm, leader } = this.#raft
+    if (role.name === 'leader') {
+      if (role.transfer !== null) return
+      const proposals = this.#proposals
+        .takeQueued(currentTerm)
+        .map(({ kind, payload, sequence }): Proposal => ({ kind, payload, sequence, origin: this.#origin }))
+      this.#raft.step(nowMs, { type: 'propose', proposals, unixMs: this.#options.clock.unixMs() })
+      return
+    }
+    if (leader === null || !this.#options.transport.peers().some((peer) => peer.id === leader && peer.connected)) return
+    this.#forward(leader, currentTerm)
+  }
+
+  #forward(leader: NodeId, term: number): void {
+    const { maxMessageBytes } = this.#options.raft
+    let proposals: { sequence: number; kind: 'json' | 'bytes'; payload: Uint8Array }[] = []
+    let bytes = 0
+    const flush = () => {
+      const message = {
+        type: 'ForwardedProposals',
+        from: this.id,
+        to: leader,
+        term,
+        origin: this.#origin,
+        proposals,
+      } as const
+      if (proposals.length > 0) this.#options.transport.send(message)
+      proposals = []
+      bytes = 0
+    }
+    for (const { sequence, kind, payload } of this.#proposals.takeQueued(term)) {
+      if (bytes + payload.length > maxMessageBytes) flush()
+      proposals.push({ sequence, kind, payload })
+      bytes += payload.length
+    }
+    flush()
+  }
+
+  #perform(work: Work, forwarders: ReadonlyMap<number, NodeId>, nowMs: number): void {
+    const { transport } = this.#options
+    for (const message of work.send) transport.send(message)
+    if (work.save !== null) this.#save(work.save, nowMs)
+    if (work.promises.length > 0) this.#promise(work.promisesAfter, work.promises)
+    if (work.proposals.length > 0) this.#answerRefused(work.proposals, forwarders, nowMs)
+    if (work.configuration !== null) {
+      transport.setMembers(work.configuration.configuration.members)
+      this.#options.observer.event({ type: 'configuration', ...work.configuration })
+    }
+    for (const load of work.loads) {
+      const through = Math.min(load.through, this.#raft.log.durableIndex)
+      this.#options.storage.read(load.from, through, load.maxBytes).then(
+        (entries) => this.#enqueue({ type: 'loaded', to: load.to, from: load.from, entries }),
+        (error) => this.#fail(error),
+      )
+    }
+    if (work.commitIndex > this.#commitIndex) this.#committed(work.commitIndex, nowMs)
+    for (const { readId, index } of work.reads) this.#reads.answered(readId, index, this.appliedIndex)
+  }
+
+  #save(save: NonNullable<Work['save']>, nowMs: number): void {
+    const { storage, observer, clock } = this.#options
+    storage.save(save).then(
+      () => {
+        if (this.#state === 'stopped') return
+        observer.event({ type: 'saved', durationMs: clock.monotonicMs() - nowMs, entries: save.entries.length })
+        this.#saved(save.id)
+      },
+      (error) => this.#fail(error),
+    )
+  }
+
+  #saved(id: number): void {
+    if (id !== this.#savedId + 1) {
+      this.#fail(
+        new FatalError(exitCodes.software, `Save ${id} became durable after save ${this.#savedId}, out of order`),
+      )
+      return
+    }
+    this.#savedId = id
+    this.#savedIsNews = true
+    let oldest = this.#promises[0]
+    while (oldest !== undefined && oldest.after <= id) {
+      for (const message of oldest.messages) this.#options.transport.send(message)
+      this.#promises.shift()
+      oldest = this.#promises[0]
+    }
+    this.#scheduleTurn()
+  }
+
+  #promise(after: number, messages: readonly Message[]): void {
+    if (after > this.#savedId) {
+      this.#promises.push({ after, messages })
+      return
+    }
+    for (const message of messages) this.#options.transport.send(message)
+  }
+
+  #answerRefused(outcomes: readonly ProposalOutcome[], forwarders: ReadonlyMap<number, NodeId>, nowMs: number): void {
+    const term = this.#raft.currentTerm
+    for (const { origin, sequence, refused } of outcomes) {
+      if (refused === null) continue
+      const forwarder = forwarders.get(origin)
+      if (forwarder !== undefined) {
+        const { transport } = this.#options
+        transport.send({
+          type: 'ForwardRefused',
+          from: this.id,
+          to: forwarder,
+          term,
+          origin,
+          sequences: [sequence],
+          reason: refused,
+        })
+      } else if (refused === 'tail-full') this.#proposals.refuseFull(sequence, term)
+      else this.#proposals.requeue(sequence, term, nowMs)
+    }
+  }
+
+  #committed(commitIndex: number, nowMs: number): void {
+    const from = this.#commitIndex + 1
+    this.#commitIndex = commitIndex
+    // Entries that left memory, or never were in it, are older than any proposal that waits here.
+    const entries =
+      this.#raft.cachedEntries(from, commitIndex, Number.POSITIVE_INFINITY) ?? this.#cachedTail(commitIndex)
+    const { count, oldestArrivalMs } = this.#proposals.committed(entries, nowMs)
+    if (count > 0)
+      this.#options.observer.event({ type: 'committed', proposals: count, latencyMs: nowMs - oldestArrivalMs })
+    this.#options.applier.commit(commitIndex)
+    this.#options.watcher?.commit(commitIndex)
+    if (this.#proposals.hasQueued) this.#scheduleTurn()
+  }
+
+  #cachedTail(commitIndex: number): readonly Entry[] {
+    return this.#raft.cachedEntries(this.#raft.log.cachedFrom, commitIndex, Number.POSITIVE_INFINITY) ?? []
+  }
+
+  #readCommitted(from: number, through: number, maxBytes: number): readonly Entry[] | Promise<readonly Entry[]> {
+    return this.#raft.cachedEntries(from, through, maxBytes) ?? this.#options.storage.read(from, through, maxBytes)
+  }
+
+  #applied(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[]): void {
+    this.#proposals.applied(entries, results)
+    this.#reads.applied(appliedIndex)
+    if (entries.length > 0) this.#options.observer.event({ type: 'applied', commands: entries.length })
+  }
+
+  #reportRole(): void {
+    const { role, currentTerm: term, leader, roleReason } = this.#raft
+    const reported = this.#reported
+    if (reported.role === role.name && reported.term === term && reported.leader === leader) return
+    this.#reported = { role: role.name, term, leader }
+    const { observer } = this.#options
+    if (reported.role !== role.name) observer.event({ type: 'role', role: role.name, term, reason: roleReason })
+    if (reported.leader !== leader) {
+      observer.event({ type: 'leader', leader, term })
+      this.#reads.repeat()
+      this.#scheduleTurn()
+    }
+  }
+
+  /** Resolves when another node leads and every client has its answer, or when the time is over. */
+  async #settled(graceMs: number): Promise<void> {
+    const { clock } = this.#options
+    const deadlineMs = clock.monotonicMs() + graceMs
+    while (clock.monotonicMs() < deadlineMs && this.#state === 'stopping') {
+      const alone = this.#raft.log.configuration.configuration.members.length === 1
+      const led = this.#raft.role.name !== 'leader' || alone || !this.holdsQuorum()
+      if (led && this.#proposals.size === 0) return
+      await new Promise<void>((resolve) => clock.after(this.#tickIntervalMs, resolve))
+    }
+  }
+
+  #halt(): void {
+    this.#state = 'stopped'
+    this.#cancelTimer()
+    this.#proposals.abandon()
+    this.#reads.abandon()
+  }
+
+  #guard(run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  /** A failed disk or a broken invariant: nothing that this process would still say could be trusted. */
+  #fail(error: unknown): void {
+    if (this.#state === 'stopped') return
+    this.#halt()
+    const fatal =
+      error instanceof FatalError
+        ? error
+        : new FatalError(
+            exitCodes.software,
+            `A broken invariant stops this node: ${error instanceof Error ? error.message : String(error)}`,
+            {
+              cause: error,
+            },
+          )
+    this.#options.onFatal(fatal)
+  }
+}
