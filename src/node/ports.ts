@@ -69,7 +69,7 @@ export interface Peer {
 
 export interface TransportEvents {
   received(message: PeerMessage): void
-  /** A connection to the peer is up in both directions. */
+  /** The connection that this node sends to the peer over is up. */
   peerUp(id: NodeId): void
   /** It was closed or refused. */
   peerDown(id: NodeId): void

@@ -1,6 +1,6 @@
 // A leader's term from its first moment: the no-op, proposals, heartbeats, and stepping down when the quorum is gone.
 
-import { majorityReached, voterIds } from './configuration.ts'
+import { majorityReached } from './configuration.ts'
 import type { Entry } from './entry.ts'
 import { Progress } from './progress.ts'
 import { confirmRounds, startRound } from './reads.ts'
@@ -32,7 +32,7 @@ export function becomeLeader(s: RaftState): void {
     uncommitted: [],
     uncommittedBytes: 0,
   }
-  becomeRole(s, role, `elected by ${voterIds(s.log.configuration.configuration).length} voters' majority`)
+  becomeRole(s, role, `a majority of ${voters(s).length} voters granted its vote`)
   // §8: an entry of the own term, so that everything before it can commit.
   appendToLog(s, role, [{ kind: 'noop', origin: 0, sequence: 0, payload: new Uint8Array(0) }], s.log.lastTimestampMs)
   tickLeader(s, role)

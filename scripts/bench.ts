@@ -1,0 +1,145 @@
+// `npm run bench [-- --clients 1,64,256 --seconds 4 --rounds 3]`: throughput and latency of three real sidecars on this machine, taken turn by
+// turn with a floor that does the same disk and network work without Raft, and the rate of bare synchronous writes. Compare ratios of one
+// run: absolute figures drift with the machine.
+
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, fdatasyncSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { parseArgs, promisify } from 'node:util'
+import { ClusterProcesses, until } from '../test/cluster/processes.ts'
+
+const { values } = parseArgs({
+  options: {
+    clients: { type: 'string', default: '1,64,256' },
+    seconds: { type: 'string', default: '4' },
+    rounds: { type: 'string', default: '3' },
+    json: { type: 'boolean', default: false },
+  },
+})
+const clients = values.clients.split(',').map(Number)
+const seconds = Number(values.seconds)
+const rounds = Number(values.rounds)
+
+interface Point {
+  readonly perSecond: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly failures: number
+}
+
+const run = promisify(execFile)
+const cluster = await ClusterProcesses.start({ size: 3, env: () => ({ LOG_LEVEL: 'warn' }) })
+const floor: ChildProcess[] = []
+try {
+  const leader = await cluster.leader()
+  const idleBytes = cluster.sidecars.map(({ id, child }) => `${id} ${mebibytes(residentBytes(child?.pid))}`)
+  console.log(`Idle memory (resident): ${idleBytes.join(', ')} MiB; the leader is ${leader.id}`)
+  const floorPort = await startFloor()
+  const measured = new Map<string, Point[]>()
+  for (let round = 0; round < rounds; round++) {
+    for (const count of clients) {
+      for (const [name, port] of [
+        ['raft-sidecar', leader.apiPort],
+        ['floor', floorPort],
+      ] as const) {
+        const { stdout } = await run(process.execPath, [
+          '--import',
+          'tsx',
+          'scripts/bench/load.ts',
+          `${port}`,
+          `${count}`,
+          `${seconds}`,
+        ])
+        const point = JSON.parse(stdout) as Point
+        if (point.failures > 0) throw new Error(`${name}: ${point.failures} requests failed at ${count} clients`)
+        const key = `${name}/${count}`
+        measured.set(key, [...(measured.get(key) ?? []), point])
+      }
+    }
+  }
+  for (const count of clients) {
+    const ours = median(measured.get(`raft-sidecar/${count}`) ?? [])
+    const theirs = median(measured.get(`floor/${count}`) ?? [])
+    console.log(
+      `${String(count).padStart(4)} clients  raft-sidecar ${show(ours)}  floor ${show(theirs)}  ratio ${(ours.perSecond / theirs.perSecond).toFixed(2)}`,
+    )
+  }
+  const loadedBytes = cluster.sidecars.map(({ id, child }) => `${id} ${mebibytes(residentBytes(child?.pid))}`)
+  console.log(`Memory after the load (resident): ${loadedBytes.join(', ')} MiB`)
+  console.log(`Bare write + fdatasync of 128 bytes on a preallocated file: ${bareSyncUs().toFixed(0)} µs (median)`)
+} finally {
+  for (const child of floor) child.kill('SIGKILL')
+  await cluster.close()
+}
+
+async function startFloor(): Promise<number> {
+  const base = 20_000 + Math.floor(Math.random() * 20_000)
+  const start = (name: string, ...args: (string | number)[]) => {
+    const env = { ...process.env, FLOOR_FILE: join(cluster.directory, `${name}.log`) }
+    floor.push(
+      spawn(process.execPath, ['--import', 'tsx', 'scripts/bench/floor.ts', ...args.map(String)], {
+        env,
+        stdio: 'inherit',
+      }),
+    )
+  }
+  start('f1', 'follower', base + 1)
+  start('f2', 'follower', base + 2)
+  await Promise.all([answers(base + 1), answers(base + 2)])
+  start('leader', 'leader', base, base + 1, base + 2)
+  await answers(base)
+  return base
+}
+
+async function answers(port: number): Promise<void> {
+  await until(`something to listen on port ${port}`, 20_000, async () => {
+    const socket = connect(port, '127.0.0.1')
+    try {
+      await once(socket, 'connect')
+      return true
+    } catch {
+      return null
+    } finally {
+      socket.destroy()
+    }
+  })
+}
+
+function median(points: readonly Point[]): Point {
+  const sorted = [...points].sort((a, b) => a.perSecond - b.perSecond)
+  const middle = sorted[Math.floor(sorted.length / 2)]
+  if (middle === undefined) throw new Error('Nothing was measured')
+  return middle
+}
+
+function show({ perSecond, p50Ms, p99Ms }: Point): string {
+  return `${String(perSecond).padStart(6)}/s · p50 ${p50Ms.toFixed(2)} ms · p99 ${p99Ms.toFixed(2)} ms`
+}
+
+function residentBytes(pid: number | undefined): number {
+  const line = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  return Number(line?.[1] ?? 0) * 1024
+}
+
+function mebibytes(bytes: number): string {
+  return (bytes / 1024 / 1024).toFixed(0)
+}
+
+function bareSyncUs(): number {
+  const path = join(cluster.directory, 'bare')
+  const file = openSync(path, 'w')
+  writeSync(file, Buffer.alloc(4 * 1024 * 1024))
+  fdatasyncSync(file)
+  const times: number[] = []
+  for (let i = 0; i < 2000; i++) {
+    const startedMs = performance.now()
+    writeSync(file, Buffer.alloc(128), 0, 128, i * 128)
+    fdatasyncSync(file)
+    times.push((performance.now() - startedMs) * 1000)
+  }
+  closeSync(file)
+  rmSync(path)
+  return times.sort((a, b) => a - b)[times.length / 2] ?? 0
+}

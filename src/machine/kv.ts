@@ -1,0 +1,144 @@
+// The embedded key-value state machine, in memory and rebuilt from snapshot and log at each start. `apply` is deterministic and never
+// throws: what is no command of it, or whose condition fails, changes nothing and yields `{ "ok": false, … }` on every node alike.
+
+import type { Clock } from '../node/ports.ts'
+import type { Entry } from '../raft/entry.ts'
+import { type KvCommand, parseKvCommand } from './kv-command.ts'
+import { decodeSnapshot, encodeSnapshot } from './kv-snapshot.ts'
+import { KvStore } from './kv-store.ts'
+import type { ApplyOutcome, Snapshot, StateMachine } from './state-machine.ts'
+
+/** A key as it is read. */
+export interface KvView {
+  readonly key: string
+  readonly value: unknown
+  readonly createdIndex: number
+  readonly modifiedIndex: number
+}
+
+export type KvResult =
+  /** set */
+  | { readonly ok: true; readonly createdIndex: number; readonly modifiedIndex: number }
+  /** delete */
+  | { readonly ok: true; readonly existed: boolean }
+  /** custom */
+  | { readonly ok: true }
+  | { readonly ok: false; readonly code: 'invalid-command'; readonly error: string }
+  /** `modifiedIndex` is the key's, 0 when it does not exist. */
+  | { readonly ok: false; readonly code: 'condition-failed'; readonly error: string; readonly modifiedIndex: number }
+
+export interface KvMachine extends StateMachine {
+  readonly size: number
+  apply(after: number, commands: readonly Entry[]): ApplyOutcome
+  snapshot(): Promise<Snapshot>
+  get(key: string): KvView | null
+  /** The same as JSON text, with the value exactly as it was sent. */
+  getJson(key: string): string | null
+}
+
+export function createKvMachine(clock: Pick<Clock, 'defer'>): KvMachine {
+  return new KeyValueMachine(clock)
+}
+
+const done: KvResult = { ok: true }
+const deleted: KvResult = { ok: true, existed: true }
+const nothingDeleted: KvResult = { ok: true, existed: false }
+const bytesRefused: KvResult = {
+  ok: false,
+  code: 'invalid-command',
+  error: 'The key-value machine takes JSON commands, and this one is opaque bytes',
+}
+
+class KeyValueMachine implements KvMachine {
+  readonly #giveWay: () => Promise<void>
+  #store = new KvStore()
+  #position = 0
+
+  constructor(clock: Pick<Clock, 'defer'>) {
+    this.#giveWay = () => new Promise((resolve) => clock.defer(resolve))
+  }
+
+  get size(): number {
+    return this.#store.size
+  }
+
+  async position(): Promise<number> {
+    return this.#position
+  }
+
+  apply(after: number, commands: readonly Entry[]): ApplyOutcome {
+    if (after !== this.#position) return { type: 'elsewhere', position: this.#position }
+    const results = commands.map((entry) => this.#applyEntry(entry))
+    this.#position = commands.at(-1)?.index ?? after
+    return { type: 'applied', results }
+  }
+
+  get(key: string): KvView | null {
+    const item = this.#store.get(key)
+    if (item === undefined) return null
+    const { valueJson, createdIndex, modifiedIndex } = item
+    return { key, value: JSON.parse(valueJson), createdIndex, modifiedIndex }
+  }
+
+  getJson(key: string): string | null {
+    const item = this.#store.get(key)
+    if (item === undefined) return null
+    const { valueJson, createdIndex, modifiedIndex } = item
+    return `{"key":${JSON.stringify(key)},"value":${valueJson},"createdIndex":${createdIndex},"modifiedIndex":${modifiedIndex}}`
+  }
+
+  /** Read the body to its end or call `return` of its iterator: until then it holds on to what is overwritten. */
+  async snapshot(): Promise<Snapshot> {
+    const picture = this.#store.picture(this.#position)
+    return { position: picture.position, body: encodeSnapshot(picture, this.#giveWay) }
+  }
+
+  /** Throws InvalidSnapshotError and keeps the state as it was when the snapshot does not fit. */
+  async restore(snapshot: Snapshot): Promise<void> {
+    this.#store = await decodeSnapshot(snapshot.body, snapshot.position, this.#giveWay)
+    this.#position = snapshot.position
+  }
+
+  async close(): Promise<void> {}
+
+  #applyEntry(entry: Entry): KvResult {
+    if (entry.kind !== 'json') return bytesRefused
+    const { command, error } = parseKvCommand(entry.payload)
+    if (command === null) return { ok: false, code: 'invalid-command', error }
+    return this.#applyCommand(command, entry.index)
+  }
+
+  #applyCommand(command: KvCommand, index: number): KvResult {
+    switch (command.op) {
+      case 'set': {
+        const refused = this.#conditionProblem(command.key, command.ifModifiedIndex)
+        if (refused !== null) return refused
+        const { createdIndex, modifiedIndex } = this.#store.set(command.key, command.valueJson, index)
+        return { ok: true, createdIndex, modifiedIndex }
+      }
+      case 'delete': {
+        const refused = this.#conditionProblem(command.key, command.ifModifiedIndex)
+        if (refused !== null) return refused
+        return this.#store.delete(command.key) ? deleted : nothingDeleted
+      }
+      case 'custom':
+        return done
+      default:
+        return command satisfies never
+    }
+  }
+
+  #conditionProblem(key: string, ifModifiedIndex: number | null): KvResult | null {
+    if (ifModifiedIndex === null) return null
+    const modifiedIndex = this.#store.get(key)?.modifiedIndex ?? 0
+    if (modifiedIndex === ifModifiedIndex) return null
+    const met = modifiedIndex === 0 ? 'it does not exist' : `it was modified at ${modifiedIndex}`
+    const wanted = ifModifiedIndex === 0 ? 'must not exist' : `must stand as modified at ${ifModifiedIndex}`
+    return {
+      ok: false,
+      code: 'condition-failed',
+      error: `Nothing was changed: the key ${wanted}, and ${met}; read it again`,
+      modifiedIndex,
+    }
+  }
+}

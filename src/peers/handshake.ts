@@ -1,0 +1,132 @@
+// Who is at the other end. Both ends of a connection say who they are before anything else is said; either may refuse,
+// with a code and a sentence. A hello of any protocol version begins with the mark and the version, whatever follows.
+
+import type { NodeId } from '../raft/entry.ts'
+import { type Frame, frame, ProtocolError } from './frames.ts'
+import { controlTypes, type Fields, packHeader } from './header.ts'
+
+export const protocolVersion = 1
+export const maxHandshakeBytes = 16 * 1024
+
+const mark = 'raft-sidecar'
+const maxNameLength = 256
+const maxUrlLength = 2048
+const maxSentenceLength = 1024
+
+export interface Identity {
+  readonly id: NodeId
+  readonly cluster: string
+  /** Drawn at random when the data directory was made. */
+  readonly incarnation: string
+  /** Where the application beside this node is to be found, for clients of other nodes. */
+  readonly appUrl: string | null
+  /** Of the configuration that the cluster was founded with; null when this node was not there. */
+  readonly foundingDigest: string | null
+}
+
+export interface Hello extends Identity {
+  /** Whom the speaker believes to speak to. */
+  readonly to: NodeId
+}
+
+export type RefusalCode = 'protocol-version' | 'cluster' | 'own-id' | 'wrong-node' | 'not-a-member' | 'founding'
+
+export interface Refusal {
+  /** From the wire it may be one that a later version brought. */
+  readonly code: RefusalCode | (string & {})
+  readonly sentence: string
+}
+
+export type Greeting =
+  | { readonly type: 'hello'; readonly hello: Hello }
+  | { readonly type: 'otherVersion'; readonly version: number }
+  | { readonly type: 'refused'; readonly refusal: Refusal }
+
+export function encodeHello(identity: Identity, to: NodeId): Frame {
+  const { id, cluster, incarnation, appUrl, foundingDigest } = identity
+  return frame(
+    packHeader([controlTypes.hello, mark, protocolVersion, cluster, id, to, incarnation, appUrl, foundingDigest]),
+  )
+}
+
+export function encodeRefusal(refusal: Refusal): Frame {
+  return frame(packHeader([controlTypes.refused, refusal.code, refusal.sentence.slice(0, maxSentenceLength)]))
+}
+
+/** The first frame of a connection; a ProtocolError when it is anything but a greeting. */
+export function decodeGreeting(fields: Fields, body: Uint8Array): Greeting {
+  if (body.length > 0) throw new ProtocolError('a greeting came with bytes behind its header')
+  if (fields.type === controlTypes.refused) {
+    const refusal = { code: fields.text('code', maxNameLength), sentence: fields.text('sentence', maxSentenceLength) }
+    return { type: 'refused', refusal }
+  }
+  if (fields.type !== controlTypes.hello) throw new ProtocolError('the first frame is not a greeting')
+  if (fields.text('mark', maxNameLength) !== mark) throw new ProtocolError('a greeting has another mark')
+  const version = fields.integer('version')
+  if (version !== protocolVersion) return { type: 'otherVersion', version }
+  const hello = {
+    cluster: fields.text('cluster', maxNameLength),
+    id: fields.text('id', maxNameLength),
+    to: fields.text('to', maxNameLength),
+    incarnation: fields.text('incarnation', maxNameLength),
+    appUrl: fields.textOrNull('appUrl', maxUrlLength),
+    foundingDigest: fields.textOrNull('foundingDigest', maxNameLength),
+  }
+  fields.end()
+  return { type: 'hello', hello }
+}
+
+export function refuseVersion(version: number): Refusal {
+  return {
+    code: 'protocol-version',
+    sentence: `it speaks protocol ${version}, this node speaks ${protocolVersion}: run the same release on every node`,
+  }
+}
+
+/** What is wrong with a caller; null when nothing is. */
+export function judgeCaller(own: Identity, hello: Hello, isMember: (id: NodeId) => boolean): Refusal | null {
+  const { id, to } = hello
+  const refusal = judgeCluster(own, hello)
+  if (refusal !== null) return refusal
+  if (id === own.id)
+    return {
+      code: 'own-id',
+      sentence: `it calls itself ${id}, which is the id of the node it called: give each node a NODE_ID of its own, and check the members' addresses`,
+    }
+  if (to !== own.id)
+    return { code: 'wrong-node', sentence: `it looks for ${to}, this node is ${own.id}: check the members' addresses` }
+  if (!isMember(id))
+    return {
+      code: 'not-a-member',
+      sentence: `${id} is not among the members that ${own.id} knows: check its NODE_ID, or add it to the cluster`,
+    }
+  return judgeFounding(own, hello)
+}
+
+/** The same of the one who answered a call. */
+export function judgeAnswer(own: Identity, hello: Hello, dialled: NodeId): Refusal | null {
+  const refusal = judgeCluster(own, hello)
+  if (refusal !== null) return refusal
+  if (hello.id !== dialled || hello.to !== own.id)
+    return {
+      code: 'wrong-node',
+      sentence: `${hello.id} answered ${hello.to} where ${dialled} was to answer ${own.id}: check the members' addresses`,
+    }
+  return judgeFounding(own, hello)
+}
+
+function judgeCluster(own: Identity, { cluster }: Hello): Refusal | null {
+  if (cluster === own.cluster) return null
+  return {
+    code: 'cluster',
+    sentence: `it belongs to cluster '${cluster}', this node to '${own.cluster}': check CLUSTER and the members' addresses`,
+  }
+}
+
+function judgeFounding(own: Identity, { foundingDigest }: Hello): Refusal | null {
+  if (foundingDigest === null || own.foundingDigest === null || foundingDigest === own.foundingDigest) return null
+  return {
+    code: 'founding',
+    sentence: `it was founded with other members (digest ${foundingDigest}, here ${own.foundingDigest}): MEMBERS must name the same ids on every node at its first start; start the wrong one anew on an empty DATA_DIR`,
+  }
+}

@@ -1,0 +1,185 @@
+// Puts one sidecar together and keeps it running: config → lock → storage → transport, state machine, node → API. It stops in the opposite
+// order, and at once when the node says that nothing more can be trusted.
+
+import { randomBytes } from 'node:crypto'
+import { createRequire } from 'node:module'
+import { type Api, createApi } from './api/server.ts'
+import { type Config, formatAddress, loadConfig } from './config.ts'
+import { exitCodes, FatalError } from './errors.ts'
+import { RaftNode } from './node/node.ts'
+import { systemClock } from './node/system-clock.ts'
+import { foundingDigest } from './peers/founding-digest.ts'
+import { createTransport } from './peers/transport.ts'
+import { readyChecks } from './readiness.ts'
+import { createStateMachines, type StateMachines, validateKvCommand } from './state-machines.ts'
+import { lockDirectory } from './storage/directory-lock.ts'
+import { nodeDisk } from './storage/node-disk.ts'
+import { decodeRecords, encodeEntry } from './storage/record.ts'
+import { type DurableStorage, openStorage } from './storage/storage.ts'
+import { createLogger, type Logger } from './telemetry/logger.ts'
+import { createMetrics } from './telemetry/metrics.ts'
+import { createObserver } from './telemetry/observer.ts'
+import { createServiceNotifier } from './telemetry/systemd-notify.ts'
+
+const mebibyte = 1024 * 1024
+
+/** What the core sends at once and keeps in memory; not for users to tune. */
+const bounds = { maxMessageBytes: mebibyte, maxUncommittedBytes: 64 * mebibyte, maxCachedBytes: 16 * mebibyte }
+
+interface Sidecar {
+  readonly node: RaftNode
+  readonly api: Api
+  readonly machines: StateMachines
+  readonly unlock: () => Promise<void>
+}
+
+/** Resolves when it serves; rejects with FatalError when it cannot start. Afterwards it ends the process by itself. */
+export async function runSidecar(): Promise<void> {
+  const config = loadConfig()
+  const { version } = createRequire(import.meta.url)('../package.json') as { version: string }
+  const logger = createLogger({ level: config.logLevel, cluster: config.cluster, node: config.nodeId })
+  const notifier = createServiceNotifier({ ...config.serviceManager, logger })
+  const onFatal = (error: FatalError) => {
+    logger.fatal({ event: 'fatal', exitCode: error.exitCode, cause: String(error.cause ?? '') }, error.message)
+    // At once: a node in doubt must not say another word.
+    process.exit(error.exitCode)
+  }
+  // What nobody awaits is a defect of ours, and as such a reason to stop.
+  process.on('unhandledRejection', (cause) => {
+    onFatal(
+      new FatalError(
+        exitCodes.software,
+        `Stopped by a defect: ${cause instanceof Error ? cause.stack : String(cause)}`,
+      ),
+    )
+  })
+  const sidecar = await assemble(config, version, logger, onFatal)
+
+  const { apiListen, peerListen } = config
+  const api = apiListen.kind === 'unix' ? `unix:${apiListen.path}` : formatAddress(apiListen)
+  const peers = formatAddress(peerListen)
+  logger.info(
+    { event: 'started', version, api, peers, dataDir: config.dataDir },
+    `raft-sidecar ${version} serves: API on ${api}, peers on ${peers}`,
+  )
+  const shutDown = async (signal: string) => {
+    logger.info({ event: 'stopping', signal }, `${signal}: handing over and stopping`)
+    await notifier.stopping()
+    await stop(config, sidecar)
+    notifier.close()
+    logger.info({ event: 'stopped' }, 'Stopped')
+    process.exit(0)
+  }
+  let isStopping = false
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (!isStopping) void shutDown(signal)
+      isStopping = true
+    })
+  }
+  await notifier.ready(`Node ${config.nodeId} of cluster ${config.cluster}`)
+}
+
+async function assemble(
+  config: Config,
+  version: string,
+  logger: Logger,
+  onFatal: (error: FatalError) => void,
+): Promise<Sidecar> {
+  const unlock = await lockDirectory(config.dataDir, onFatal)
+  try {
+    const storage = await open(config, logger, onFatal)
+    const machines = await createStateMachines(config, logger)
+    const metrics = createMetrics({ version, node: () => node })
+    const node: RaftNode = new RaftNode({
+      id: config.nodeId,
+      storage,
+      transport: connect(config, storage, logger),
+      applier: machines.applier,
+      watcher: machines.watcher,
+      clock: systemClock,
+      random: Math.random,
+      encodeEntry,
+      observer: createObserver({ logger, metrics }),
+      raft: {
+        electionTimeoutMinMs: config.electionTimeoutMinMs,
+        electionTimeoutMaxMs: config.electionTimeoutMaxMs,
+        heartbeatIntervalMs: config.heartbeatIntervalMs,
+        maxInFlightMessages: config.maxInflightAppends,
+        ...bounds,
+      },
+      limits: { maxPendingProposals: config.maxPendingProposals, maxPendingBytes: config.maxPendingBytes },
+      appUrl: config.advertiseAppUrl,
+      onFatal,
+    })
+    const api = createApi({
+      node,
+      cluster: config.cluster,
+      version,
+      maxCommandBytes: config.maxCommandBytes,
+      kv: machines.kv,
+      validateCommand: machines.kv === null ? null : validateKvCommand,
+      readyChecks: () => readyChecks(node),
+      metrics: () => metrics.render(),
+      logger,
+      listen: config.apiListen.kind === 'unix' ? { path: config.apiListen.path } : config.apiListen,
+      statusListen: config.statusListen,
+      token: config.apiToken,
+    })
+    const sidecar = { node, api, machines, unlock }
+    try {
+      await node.start()
+      await api.listen()
+    } catch (error) {
+      await stop(config, sidecar)
+      throw error
+    }
+    return sidecar
+  } catch (error) {
+    await unlock()
+    throw error
+  }
+}
+
+/** Requests in flight get their answers from a node that is handing over; the lock goes last. */
+async function stop(config: Config, { node, api, machines, unlock }: Sidecar): Promise<void> {
+  await Promise.all([api.close(), node.stop(config.electionTimeoutMaxMs)])
+  await machines.close()
+  await unlock()
+}
+
+function open(config: Config, logger: Logger, onFailure: (error: FatalError) => void): Promise<DurableStorage> {
+  return openStorage({
+    disk: nodeDisk,
+    directory: config.dataDir,
+    identity: {
+      cluster: config.cluster,
+      nodeId: config.nodeId,
+      newIncarnation: randomBytes(8).toString('hex'),
+      foundingConfiguration: config.members === null ? null : { members: config.members },
+    },
+    segmentBytes: config.segmentBytes,
+    after: systemClock.after,
+    onTornTail: (tail) => {
+      const sentence = `Cut ${tail.bytes} bytes from the end of ${tail.file}: a write that was never acknowledged (${tail.problem})`
+      logger.warn({ event: 'torn-tail', ...tail }, sentence)
+    },
+    onFailure,
+  })
+}
+
+function connect(config: Config, storage: DurableStorage, logger: Logger) {
+  const { incarnation, foundingConfiguration } = storage.identity
+  return createTransport({
+    id: config.nodeId,
+    cluster: config.cluster,
+    incarnation,
+    appUrl: config.advertiseAppUrl,
+    foundingDigest: foundingConfiguration === null ? null : foundingDigest(foundingConfiguration),
+    listen: config.peerListen,
+    rpcTimeoutMs: config.rpcTimeoutMs,
+    decodeRecords,
+    random: Math.random,
+    logger,
+  })
+}

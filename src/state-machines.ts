@@ -1,0 +1,86 @@
+// Which state machines a node feeds: the embedded key-value one, the application, or both, where the application only watches.
+
+import type { KeyValueView } from './api/options.ts'
+import type { Config } from './config.ts'
+import { createAppMachine } from './machine/app.ts'
+import { createApplier } from './machine/applier.ts'
+import { createKvMachine } from './machine/kv.ts'
+import { parseKvCommand } from './machine/kv-command.ts'
+import type { ApplierObserver } from './machine/obstacle.ts'
+import type { StateMachine } from './machine/state-machine.ts'
+import type { Applier } from './node/ports.ts'
+import { systemClock } from './node/system-clock.ts'
+import { Cursor } from './storage/cursor.ts'
+import { nodeDisk } from './storage/node-disk.ts'
+import type { Logger } from './telemetry/logger.ts'
+
+export interface StateMachines {
+  /** Its results answer the proposals. */
+  readonly applier: Applier
+  /** Feeds an application that only watches; null without one. */
+  readonly watcher: Applier | null
+  /** Null under STATE_MACHINE=app. */
+  readonly kv: KeyValueView | null
+  /** After the node was stopped. */
+  close(): Promise<void>
+}
+
+export async function createStateMachines(config: Config, logger: Logger): Promise<StateMachines> {
+  const closing: (() => Promise<void>)[] = []
+  const close = async () => {
+    for (const undo of closing) await undo()
+  }
+  const application = config.appUrl === null ? null : await createApplication(config, config.appUrl, logger, closing)
+  if (config.stateMachine === 'app' && application !== null)
+    return { applier: application, watcher: null, kv: null, close }
+  const machine = createKvMachine(systemClock)
+  closing.push(() => machine.close())
+  const applier = createApplier({ machine, clock: systemClock, random: Math.random, observer: log(logger, 'kv') })
+  return { applier, watcher: application, kv: machine, close }
+}
+
+/** What an `application/json` command must look like under STATE_MACHINE=kv; a sentence on what is wrong, or null. */
+export function validateKvCommand(kind: 'json' | 'bytes', payload: Uint8Array): string | null {
+  if (kind === 'bytes')
+    return 'STATE_MACHINE=kv takes JSON commands, and these are opaque bytes: send application/json.'
+  return parseKvCommand(payload).error
+}
+
+async function createApplication(
+  config: Config,
+  url: string,
+  logger: Logger,
+  closing: (() => Promise<void>)[],
+): Promise<Applier> {
+  const cursor = await Cursor.open(nodeDisk, config.dataDir)
+  const { cluster, nodeId, appTimeoutMs } = config
+  const machine: StateMachine = createAppMachine({
+    url,
+    cluster,
+    node: nodeId,
+    clock: systemClock,
+    timeoutMs: appTimeoutMs,
+  })
+  closing.push(
+    () => machine.close(),
+    () => cursor.close(),
+  )
+  return createApplier({
+    machine,
+    cursor,
+    clock: systemClock,
+    random: Math.random,
+    maxBatchCommands: config.applyBatchCommands,
+    maxBatchBytes: config.applyBatchBytes,
+    observer: log(logger, 'application'),
+  })
+}
+
+function log(logger: Logger, machine: string): ApplierObserver {
+  return {
+    // Usual for a moment after a start, when it is not known yet what is committed.
+    obstructed: (kind, sentence) =>
+      logger[kind === 'ahead' ? 'info' : 'warn']({ event: 'delivery-blocked', machine, kind }, sentence),
+    resumed: () => logger.info({ event: 'delivery-resumed', machine }, 'Delivery goes on'),
+  }
+}

@@ -1,0 +1,35 @@
+// What the application serves: the two hooks that its sidecar calls, and its own API.
+
+import { type FastifyInstance, fastify } from 'fastify'
+import type { Delivery, Replica } from './replica.ts'
+import type { Sidecar } from './sidecar.ts'
+
+const task = {
+  type: 'object',
+  required: ['id', 'path'],
+  properties: {
+    id: { type: 'string', minLength: 1, maxLength: 1000 },
+    path: { type: 'string', minLength: 1, maxLength: 4096 },
+  },
+}
+
+export function createServer(replica: Replica, sidecar: Sidecar): FastifyInstance {
+  // Any JSON may have been committed; refusing a batch for a strange name in it would stop the delivery for good.
+  const anyJson = { onProtoPoisoning: 'ignore', onConstructorPoisoning: 'ignore' } as const
+  const server = fastify({ bodyLimit: 16 * 1024 * 1024, ...anyJson })
+
+  server.get('/raft/position', () => ({ position: replica.position }))
+  server.post<{ Body: Delivery }>('/raft/apply', (request, reply) => {
+    const results = replica.deliver(request.body)
+    return results === null ? reply.code(409).send({ position: replica.position }) : reply.send({ results })
+  })
+
+  server.post<{ Body: { id: string; path: string } }>('/tasks', { schema: { body: task } }, async (request, reply) => {
+    const answer = await sidecar.propose({ op: 'enqueue', id: request.body.id, path: request.body.path })
+    return answer === null ? reply.code(503).send({ retry: true }) : answer
+  })
+  server.get('/stats', () => ({ position: replica.position, ...replica.queue.stats() }))
+  server.get('/state', () => ({ position: replica.position, digest: replica.queue.digest() }))
+  server.get('/history', () => ({ position: replica.position, tasks: replica.queue.history() }))
+  return server
+}

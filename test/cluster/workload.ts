@@ -1,0 +1,100 @@
+// Clients that write distinct keys to a cluster of sidecars for as long as they are told to, and remember what was acknowledged.
+
+import type { ClusterProcesses } from './processes.ts'
+
+export interface Acknowledged {
+  readonly key: string
+  readonly value: number
+  readonly index: number
+}
+
+export class Workload {
+  readonly acknowledged: Acknowledged[] = []
+  /** Answers that were not 200, by status and code. */
+  readonly failures = new Map<string, number>()
+  #stopped = false
+  #running: Promise<unknown> = Promise.resolve()
+  readonly #cluster: ClusterProcesses
+  readonly #name: string
+  #next = 0
+
+  /** `name` begins every key, so that several workloads do not meet. */
+  constructor(cluster: ClusterProcesses, name: string) {
+    this.#cluster = cluster
+    this.#name = name
+  }
+
+  start(clients: number): this {
+    this.#running = Promise.all(Array.from({ length: clients }, (_, i) => this.#client(i)))
+    return this
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#running
+  }
+
+  /** One write through the given node; null when it was not acknowledged. */
+  async write(id: string): Promise<Acknowledged | null> {
+    const value = this.#next++
+    const key = `${this.#name}/${value}`
+    try {
+      const response = await fetch(`${this.#cluster.get(id).apiUrl}/v1/commands?timeout=5s`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ op: 'set', key, value }),
+        signal: AbortSignal.timeout(10_000),
+      })
+      const body = (await response.json()) as { index: number; code?: string }
+      if (response.status !== 200) {
+        this.#failed(`${response.status} ${body.code}`)
+        return null
+      }
+      const acknowledged = { key, value, index: body.index }
+      this.acknowledged.push(acknowledged)
+      return acknowledged
+    } catch {
+      this.#failed('no answer')
+      return null
+    }
+  }
+
+  async #client(number: number): Promise<void> {
+    const { sidecars } = this.#cluster
+    for (let i = number; !this.#stopped; i++) {
+      const sidecar = sidecars[i % sidecars.length]
+      if (sidecar === undefined || sidecar.child === null) {
+        await new Promise((resolve) => setTimeout(resolve, 5))
+        continue
+      }
+      await this.write(sidecar.id)
+    }
+  }
+
+  #failed(what: string): void {
+    this.failures.set(what, (this.failures.get(what) ?? 0) + 1)
+  }
+}
+
+/** Reads each key on the given node and names those that are missing or hold something else. */
+export async function missingOn(
+  cluster: ClusterProcesses,
+  id: string,
+  acknowledged: readonly Acknowledged[],
+  consistency: 'linearizable' | 'local',
+): Promise<string[]> {
+  const missing: string[] = []
+  const query = consistency === 'local' ? '?consistency=local' : ''
+  const queue = [...acknowledged]
+  await Promise.all(
+    Array.from({ length: 8 }, async () => {
+      for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
+        const response = await fetch(`${cluster.get(id).apiUrl}/v1/kv/${next.key}${query}`)
+        const body = (await response.json()) as { value?: number; modifiedIndex?: number }
+        if (response.status !== 200 || body.value !== next.value || body.modifiedIndex !== next.index)
+          missing.push(next.key)
+      }
+    }),
+  )
+  return missing
+}
