@@ -25,6 +25,8 @@ export interface ClusterOptions {
   readonly env?: (id: string, index: number) => Record<string, string>
   /** Where the data directories are made; the system's temporary directory by default. */
   readonly parentDir?: string
+  /** What node runs; the sources by default. */
+  readonly program?: readonly string[]
 }
 
 export interface Status {
@@ -41,10 +43,12 @@ export interface Status {
 export class ClusterProcesses {
   readonly directory: string
   readonly sidecars: readonly SidecarProcess[]
+  readonly #program: readonly string[]
 
-  private constructor(directory: string, sidecars: readonly SidecarProcess[]) {
+  private constructor(directory: string, sidecars: readonly SidecarProcess[], program: readonly string[]) {
     this.directory = directory
     this.sidecars = sidecars
+    this.#program = program
   }
 
   /** Chooses ports and directories; starts nothing yet. */
@@ -79,7 +83,7 @@ export class ClusterProcesses {
         log: [],
       }
     })
-    return new ClusterProcesses(directory, sidecars)
+    return new ClusterProcesses(directory, sidecars, options.program ?? ['--import', 'tsx', 'src/main.ts'])
   }
 
   static async start(options: ClusterOptions): Promise<ClusterProcesses> {
@@ -97,7 +101,7 @@ export class ClusterProcesses {
   start(id: string): SidecarProcess {
     const sidecar = this.get(id)
     if (sidecar.child !== null) throw new Error(`${id} runs already`)
-    const child = spawn(process.execPath, ['--import', 'tsx', 'src/main.ts', 'run'], {
+    const child = spawn(process.execPath, [...this.#program, 'run'], {
       env: { ...sidecar.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })

@@ -1,0 +1,38 @@
+// What is wrong with a cluster, as one node sees it, in one sentence: the worst thing first.
+
+import type { StatusResponse } from '../api/schemas.ts'
+
+/** So many entries may be on their way to the state machine of a healthy, busy node. */
+const usualApplyBacklog = 10_000
+
+export function diagnose(status: StatusResponse): string {
+  const { members, leader, holdsQuorum, applierBlocked, observerBlocked } = status
+  const voters = members.filter((member) => member.role === 'voter')
+  const reachable = voters.filter((member) => member.self || member.reachable).length
+  const needed = Math.floor(voters.length / 2) + 1
+  const count = `${reachable} of ${plural(voters.length, 'member')} reachable, ${needed} ${needed === 1 ? 'is' : 'are'} needed`
+
+  if (!members.some((member) => member.self)) return `Not a member: the cluster goes on without ${status.id}.`
+  if (leader === null) return `No leader: ${count}${reachable >= needed ? '; an election is due' : ''}.`
+  if (leader.self && !holdsQuorum) return `No quorum: ${leader.id} was elected, but no majority confirms it; ${count}.`
+  if (applierBlocked !== null) return `Commands are not applied: ${sentence(applierBlocked)}`
+  if (observerBlocked !== null) return `The application is not told of commands: ${sentence(observerBlocked)}`
+  const absent = members.filter((member) => !member.self && !member.reachable).map((member) => member.id)
+  if (absent.length > 0) return `Not reachable from ${status.id}: ${absent.join(', ')}; ${count}.`
+  const backlog = status.commitIndex - status.appliedIndex
+  if (backlog > usualApplyBacklog) return `Behind: ${backlog} committed entries are still to be applied.`
+  const failed = status.checks.find((check) => !check.ok)
+  if (failed !== undefined)
+    return `Not ready (${failed.name})${failed.why === null ? '.' : `: ${sentence(failed.why)}`}`
+  return members.length === 1
+    ? 'All is well: the only member leads.'
+    : `All is well: ${leader.id} leads, all ${members.length} members are reachable.`
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}
+
+function sentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`
+}

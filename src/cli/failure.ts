@@ -1,0 +1,68 @@
+// From whatever went wrong to an exit code and one line: no stack reaches the terminal.
+
+import { RaftSidecarError } from '../client/client.ts'
+import { exitCodes, FatalError, type Outcome } from '../errors.ts'
+import { type CliExitCode, cliExitCodes } from './exit-codes.ts'
+
+/** A command that did not do what it was asked for, found out on this side. */
+export class CliFailure extends Error {
+  readonly exitCode: CliExitCode
+  readonly code: string
+
+  constructor(exitCode: CliExitCode, code: string, message: string) {
+    super(message)
+    this.name = 'CliFailure'
+    this.exitCode = exitCode
+    this.code = code
+  }
+}
+
+export interface Failure {
+  readonly exitCode: number
+  /** Stable, for scripts; the sidecar's own where it answered. */
+  readonly code: string
+  readonly message: string
+  readonly outcome: Outcome | null
+  readonly committed: { readonly index: number; readonly term: number } | null
+}
+
+/** `api` is where the sidecar was looked for. */
+export function failureOf(error: unknown, api: string | null): Failure {
+  const nothing = { outcome: null, committed: null }
+  if (error instanceof CliFailure)
+    return { exitCode: error.exitCode, code: error.code, message: error.message, ...nothing }
+  if (error instanceof FatalError)
+    return { exitCode: error.exitCode, code: 'configuration', message: error.message, ...nothing }
+  if (error instanceof RaftSidecarError) {
+    const { code, outcome, committed } = error
+    return { exitCode: exitCodeOf(error), code, outcome, committed, message: messageOf(error, api) }
+  }
+  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  return {
+    exitCode: exitCodes.software,
+    code: 'internal-error',
+    message: `A defect of raft-sidecar: ${message}`,
+    ...nothing,
+  }
+}
+
+function exitCodeOf({ code, outcome, status }: RaftSidecarError): CliExitCode {
+  if (outcome === 'unknown') return cliExitCodes.unknownOutcome
+  if (outcome === 'committed') return cliExitCodes.appliesLater
+  if (status === 0) return cliExitCodes.unreachable
+  return code === 'key-not-found' ? cliExitCodes.keyNotFound : cliExitCodes.refused
+}
+
+function messageOf({ code, outcome, status, message, cause, committed }: RaftSidecarError, api: string | null): string {
+  if (status === 0) {
+    const reason = cause instanceof Error && 'code' in cause ? ` (${cause.code})` : ''
+    const advice = outcome === 'unknown' ? 'the command may yet be committed' : 'is it running, and is --api right?'
+    return `Cannot reach the sidecar at ${api}: ${message}${reason}; ${advice}`
+  }
+  const text = message.replace(/\.$/, '')
+  if (outcome === 'unknown') return `${text}; the command may yet be committed`
+  if (committed !== null)
+    return `${text}; it is committed at index ${committed.index}, term ${committed.term}, and will be applied`
+  if (code === 'unauthorized') return `${text}; give the token by --token-file or API_TOKEN`
+  return text
+}

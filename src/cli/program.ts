@@ -1,0 +1,124 @@
+// The command line: argv in, one call of the local API, exit code out.
+
+import { Command, CommanderError, Option } from 'commander'
+import { deleteKey, getKey, propose, setKey, showLeader, showStatus, type TimeoutOption } from './commands.ts'
+import { type CliEnvironment, terminalEnvironment } from './environment.ts'
+import { cliExitCodes, exitCodeHelp } from './exit-codes.ts'
+import { CliFailure } from './failure.ts'
+import { parseApi, parseCommand, parseTimeoutMs, readBytes } from './input.ts'
+import { type CommonOptions, callSidecar, printFailure } from './sidecar-call.ts'
+
+interface ProposeOptions extends CommonOptions, TimeoutOption {
+  readonly bytesFile?: string
+  readonly wait: 'applied' | 'committed'
+}
+
+type KeyOptions = CommonOptions & TimeoutOption & { readonly local?: boolean }
+
+/** `argv` as in process.argv; `run` of the environment is what starts a sidecar. Resolves with the exit code; never rejects. */
+export async function runCommandLine(
+  argv: readonly string[],
+  environment: CliEnvironment = terminalEnvironment(),
+): Promise<number> {
+  let exitCode: number = cliExitCodes.ok
+  const program = createProgram(environment, (code) => {
+    exitCode = code
+  })
+  try {
+    await program.parseAsync(argv)
+    return exitCode
+  } catch (error) {
+    // Commander has printed its complaint, or the help that was asked for.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? cliExitCodes.ok : cliExitCodes.usage
+    return printFailure(environment, {}, error, null)
+  }
+}
+
+/** `done` is told the exit code of each command that ran. */
+export function createProgram(environment: CliEnvironment, done: (exitCode: number) => void): Command {
+  const program = new Command('raft-sidecar')
+    .description('A Raft node in a small process beside each instance of an application.')
+    .version(environment.version())
+    .configureOutput({ writeOut: (text) => environment.stdout(text), writeErr: (text) => environment.stderr(text) })
+    .addHelpText('after', exitCodeHelp)
+    .exitOverride()
+
+  /** A command that calls the sidecar; subcommands take over the settings made above. */
+  const command = (usage: string, description: string) =>
+    program
+      .command(usage)
+      .description(description)
+      .option('--json', 'print the answer, or on standard error what went wrong, as one line of JSON')
+      .option(
+        '--api <url>',
+        'where the sidecar is: http://host:port or unix:/path (default: API_LISTEN, else http://127.0.0.1:4001)',
+        parseApi,
+      )
+      .option('--token-file <path>', 'a file that holds the token (default: API_TOKEN)')
+  const timed = (usage: string, description: string) =>
+    command(usage, description).option(
+      '--timeout <duration>',
+      'how long to wait, 100ms to 60s (default: 5s)',
+      parseTimeoutMs,
+    )
+
+  program
+    .command('run')
+    .description('run a sidecar, set up by the environment and .env')
+    .action(() => environment.run())
+
+  command('status', 'show who leads, where the log stands, the members, and what is wrong').action(
+    async (options: CommonOptions) => done(await callSidecar(environment, options, showStatus)),
+  )
+
+  command('leader', 'show who leads').action(async (options: CommonOptions) =>
+    done(await callSidecar(environment, options, showLeader)),
+  )
+
+  timed('propose', 'propose one command, and wait until it is applied here')
+    .argument('[json]', 'the command, any JSON value')
+    .option('--bytes-file <path>', 'propose what this file holds as opaque bytes; - is standard input')
+    .addOption(new Option('--wait <until>', 'when to answer').choices(['applied', 'committed']).default('applied'))
+    .action(async (json: string | undefined, options: ProposeOptions) =>
+      done(
+        await callSidecar(environment, options, async (client) =>
+          propose(client, await commandOf(json, options, environment), options.wait, options),
+        ),
+      ),
+    )
+
+  timed('get', 'print the value of a key, as JSON')
+    .argument('<key>')
+    .option('--local', 'take what this node holds, which may be older than what was committed elsewhere')
+    .action(async (key: string, options: KeyOptions) =>
+      done(await callSidecar(environment, options, (client) => getKey(client, key, options.local === true, options))),
+    )
+
+  timed('set', 'set a key')
+    .argument('<key>')
+    .argument(
+      '<value>',
+      'JSON; what is not JSON is taken as a string, so that 5 is a number and five and \'"5"\' are strings',
+    )
+    .action(async (key: string, value: string, options: KeyOptions) =>
+      done(await callSidecar(environment, options, (client) => setKey(client, key, value, options))),
+    )
+
+  timed('delete', 'delete a key; exit code 4 when there was none')
+    .argument('<key>')
+    .action(async (key: string, options: KeyOptions) =>
+      done(await callSidecar(environment, options, (client) => deleteKey(client, key, options))),
+    )
+
+  return program
+}
+
+async function commandOf(
+  json: string | undefined,
+  { bytesFile }: ProposeOptions,
+  { stdin }: CliEnvironment,
+): Promise<unknown> {
+  if (json !== undefined && bytesFile === undefined) return parseCommand(json)
+  if (json === undefined && bytesFile !== undefined) return await readBytes(bytesFile, stdin)
+  throw new CliFailure(cliExitCodes.usage, 'usage', 'Give the command either as JSON or by --bytes-file')
+}

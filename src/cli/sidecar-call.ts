@@ -1,0 +1,64 @@
+// One command line is one call of the local API: finds the sidecar, calls it, prints the answer or what went wrong, gives the exit code.
+
+import { type Client, createClient } from '../client/client.ts'
+import type { CliEnvironment } from './environment.ts'
+import { cliExitCodes } from './exit-codes.ts'
+import { type CliFailure, failureOf } from './failure.ts'
+import { readToken } from './input.ts'
+import { printable } from './printable.ts'
+
+export interface CommonOptions {
+  readonly json?: boolean
+  readonly api?: string
+  readonly tokenFile?: string
+}
+
+/** `json` is printed under --json, else `text`; what is asked for but was not met comes as `failure` beside it. */
+export interface Printed {
+  readonly json: unknown
+  readonly text: string
+  readonly failure?: CliFailure
+}
+
+export async function callSidecar(
+  environment: CliEnvironment,
+  options: CommonOptions,
+  call: (client: Client) => Promise<Printed>,
+): Promise<number> {
+  let api: string | null = options.api ?? null
+  let client: Client | null = null
+  try {
+    const target = await targetOf(environment, options)
+    api = target.api
+    client = createClient({ baseUrl: target.api, ...(target.token === null ? {} : { token: target.token }) })
+    const { json, text, failure } = await call(client)
+    environment.stdout(options.json ? `${JSON.stringify(json)}\n` : printable(text.endsWith('\n') ? text : `${text}\n`))
+    if (failure === undefined) return cliExitCodes.ok
+    throw failure
+  } catch (error) {
+    return printFailure(environment, options, error, api)
+  } finally {
+    await client?.close()
+  }
+}
+
+export function printFailure(
+  environment: CliEnvironment,
+  options: CommonOptions,
+  error: unknown,
+  api: string | null,
+): number {
+  const { exitCode, code, message, outcome, committed } = failureOf(error, api)
+  const line = options.json
+    ? JSON.stringify({ error: { code, message, outcome, ...committed } })
+    : `raft-sidecar: ${printable(message)}`
+  environment.stderr(`${line}\n`)
+  return exitCode
+}
+
+async function targetOf(environment: CliEnvironment, { api, tokenFile }: CommonOptions) {
+  const token = tokenFile === undefined ? null : await readToken(tokenFile)
+  if (api !== undefined && token !== null) return { api, token }
+  const config = environment.clientConfig()
+  return { api: api ?? config.api, token: token ?? config.apiToken }
+}

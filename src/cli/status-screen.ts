@@ -1,0 +1,56 @@
+// The answer of `status` for a person: who leads, where the log stands, the members, and one sentence on what is wrong.
+
+import type { StatusResponse } from '../api/schemas.ts'
+import { diagnose } from './diagnosis.ts'
+import { printable } from './printable.ts'
+
+export function statusScreen(status: StatusResponse): string {
+  const { leader } = status
+  const led =
+    leader === null
+      ? 'none'
+      : `${leader.id}${leader.self ? ' (this node)' : ''}${leader.appUrl === null ? '' : `, ${leader.appUrl}`}`
+  const facts = [
+    [
+      'Node',
+      `${status.id} of cluster ${status.cluster}, ${status.role}, up ${uptime(status.uptimeMs)}, version ${status.version}`,
+    ],
+    ['Leader', led],
+    ['Term', String(status.term)],
+    [
+      'Log',
+      `entries ${status.firstIndex} to ${status.lastIndex}, durable to ${status.durableIndex}, committed to ${status.commitIndex}, applied to ${status.appliedIndex}`,
+    ],
+    ['Waiting', `${status.pendingProposals} ${status.pendingProposals === 1 ? 'proposal' : 'proposals'}`],
+  ]
+  const members = status.members.map((member) => [
+    member.id,
+    member.leader ? 'leader' : member.role,
+    member.peerAddress,
+    member.self ? 'this node' : member.reachable ? 'yes' : 'NO',
+    member.matchIndex === null ? '-' : String(member.matchIndex),
+    member.lag === null ? '-' : String(member.lag),
+  ])
+  const table = [['MEMBER', 'ROLE', 'ADDRESS', 'REACHABLE', 'MATCH', 'LAG'], ...members]
+  return printable([...columns(facts), '', ...columns(table), '', diagnose(status), ''].join('\n'))
+}
+
+/** Pads every column but the last one to its widest cell. */
+function columns(rows: readonly (readonly string[])[]): string[] {
+  const width = (column: number) => Math.max(...rows.map((row) => row[column]?.length ?? 0))
+  return rows.map((row) =>
+    row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(width(column)))).join('  '),
+  )
+}
+
+function uptime(ms: number): string {
+  const seconds = Math.floor(ms / 1000)
+  const [days, hours, minutes] = [
+    Math.floor(seconds / 86_400),
+    Math.floor(seconds / 3600) % 24,
+    Math.floor(seconds / 60) % 60,
+  ]
+  if (days > 0) return `${days}d ${hours}h`
+  if (hours > 0) return `${hours}h ${minutes}m`
+  return minutes > 0 ? `${minutes}m ${seconds % 60}s` : `${seconds}s`
+}

@@ -1,0 +1,80 @@
+// The sentence that says what is wrong, and the screen around it.
+
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { StatusResponse } from '../../src/api/schemas.ts'
+import { diagnose } from '../../src/cli/diagnosis.ts'
+import { statusScreen } from '../../src/cli/status-screen.ts'
+import { member, statusOf } from './status-fixture.ts'
+
+const down = { reachable: false, leader: false }
+const alone = [member('n1'), member('n2', down), member('n3', down)]
+const self = { id: 'n1', term: 3, self: true, appUrl: null }
+
+describe('what is wrong, in one sentence', () => {
+  const cases: readonly (readonly [Partial<StatusResponse>, string])[] = [
+    [{}, 'All is well: n2 leads, all 3 members are reachable.'],
+    [
+      { members: [member('n1')], leader: self, holdsQuorum: true, role: 'leader' },
+      'All is well: the only member leads.',
+    ],
+    [{ leader: null, members: alone }, 'No leader: 1 of 3 members reachable, 2 are needed.'],
+    [{ leader: null }, 'No leader: 3 of 3 members reachable, 2 are needed; an election is due.'],
+    [{ leader: null, members: [member('n1')] }, 'No leader: 1 of 1 member reachable, 1 is needed; an election is due.'],
+    [
+      { leader: self, role: 'leader', members: alone },
+      'No quorum: n1 was elected, but no majority confirms it; 1 of 3 members reachable, 2 are needed.',
+    ],
+    [{ applierBlocked: 'the application answered 404' }, 'Commands are not applied: the application answered 404.'],
+    [{ observerBlocked: 'it answered 404.' }, 'The application is not told of commands: it answered 404.'],
+    [
+      { members: [member('n1'), member('n2'), member('n3', down)] },
+      'Not reachable from n1: n3; 2 of 3 members reachable, 2 are needed.',
+    ],
+    [{ commitIndex: 30_041 }, 'Behind: 30000 committed entries are still to be applied.'],
+    [{ checks: [{ name: 'storage', ok: false, why: 'it is slow' }] }, 'Not ready (storage): it is slow.'],
+    [{ members: [member('n2'), member('n3')] }, 'Not a member: the cluster goes on without n1.'],
+  ]
+  for (const [change, sentence] of cases) {
+    it(sentence, () => assert.equal(diagnose(statusOf(change)), sentence))
+  }
+
+  it('does not count learners towards what is needed', () => {
+    const members = [member('n1'), member('n2', down), member('n3', { role: 'learner' })]
+    assert.equal(diagnose(statusOf({ leader: null, members })), 'No leader: 1 of 2 members reachable, 2 are needed.')
+  })
+})
+
+describe('the status screen', () => {
+  it('shows the leader, the log and the members as the leader sees them', () => {
+    const members = [
+      member('n1', { leader: true, matchIndex: 42, lag: 0 }),
+      member('n2', { leader: false, matchIndex: 41, lag: 1 }),
+      member('n3', { ...down, role: 'learner', matchIndex: 2, lag: 40 }),
+    ]
+    const leader = { ...self, appUrl: 'http://10.0.0.1:8080' }
+    assert.equal(
+      statusScreen(statusOf({ role: 'leader', leader, holdsQuorum: true, members, pendingProposals: 1 })),
+      `Node     n1 of cluster orders, leader, up 1h 2m, version 0.1.0
+Leader   n1 (this node), http://10.0.0.1:8080
+Term     3
+Log      entries 1 to 42, durable to 42, committed to 41, applied to 41
+Waiting  1 proposal
+
+MEMBER  ROLE     ADDRESS          REACHABLE  MATCH  LAG
+n1      leader   n1.example:4000  this node  42     0
+n2      voter    n2.example:4000  yes        41     1
+n3      learner  n3.example:4000  NO         2      40
+
+Not reachable from n1: n3; 2 of 2 members reachable, 2 are needed.
+`,
+    )
+  })
+
+  it('fits a terminal of 24 lines with seven members, and lets no control character through', () => {
+    const members = [1, 2, 3, 4, 5, 6, 7].map((n) => member(`n${n}`))
+    const screen = statusScreen(statusOf({ members, applierBlocked: '\u001b[2Jred\u0007' }))
+    assert.ok(screen.split('\n').length <= 24)
+    assert.match(screen, /Commands are not applied: \ufffd\[2Jred\ufffd\./)
+  })
+})
