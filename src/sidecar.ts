@@ -14,6 +14,7 @@ import { readyChecks } from './readiness.ts'
 import { createStateMachines, type StateMachines, validateKvCommand } from './state-machines.ts'
 import { lockDirectory } from './storage/directory-lock.ts'
 import { nodeDisk } from './storage/node-disk.ts'
+import { isFounded } from './storage/open-directory.ts'
 import { decodeRecords, encodeEntry } from './storage/record.ts'
 import { type DurableStorage, openStorage } from './storage/storage.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
@@ -148,8 +149,15 @@ async function stop(config: Config, { node, api, machines, unlock }: Sidecar): P
   await unlock()
 }
 
-function open(config: Config, logger: Logger, onFailure: (error: FatalError) => void): Promise<DurableStorage> {
-  return openStorage({
+async function open(config: Config, logger: Logger, onFailure: (error: FatalError) => void): Promise<DurableStorage> {
+  if (config.members === null && !(await isFounded(nodeDisk, config.dataDir))) {
+    const problem = `MEMBERS is not set, and ${config.dataDir} is a new data directory`
+    throw new FatalError(
+      exitCodes.configuration,
+      `${problem}: set MEMBERS to found a cluster, or DATA_DIR to go on with one.`,
+    )
+  }
+  return await openStorage({
     disk: nodeDisk,
     directory: config.dataDir,
     identity: {

@@ -52,6 +52,9 @@ export interface NodeOptions {
   readonly onFatal: (error: FatalError) => void
 }
 
+/** After a commit, followers that nothing else told of it by then are told. */
+const announceAfterMs = 2
+
 export class RaftNode implements Node {
   readonly #options: NodeOptions
   readonly #raft: Raft
@@ -64,6 +67,7 @@ export class RaftNode implements Node {
   #turnScheduled = false
   #tickDue = false
   #cancelTimer: () => void = () => {}
+  #cancelAnnouncement: (() => void) | null = null
   #inputs: Input[] = []
   #forwarded: ForwardedProposals[] = []
   /** The newest save that is durable. */
@@ -305,6 +309,7 @@ export class RaftNode implements Node {
         type: 'propose',
         proposals: proposals.map((proposal) => ({ ...proposal, origin })),
         unixMs,
+        forwardedBy: from,
       })
     }
     return forwarders
@@ -318,7 +323,8 @@ export class RaftNode implements Node {
       const proposals = this.#proposals
         .takeQueued(currentTerm)
         .map(({ kind, payload, sequence }): Proposal => ({ kind, payload, sequence, origin: this.#origin }))
-      this.#raft.step(nowMs, { type: 'propose', proposals, unixMs: this.#options.clock.unixMs() })
+      const unixMs = this.#options.clock.unixMs()
+      this.#raft.step(nowMs, { type: 'propose', proposals, unixMs })
       return
     }
     if (leader === null || !this.#options.transport.peers().some((peer) => peer.id === leader && peer.connected)) return
@@ -373,7 +379,9 @@ export class RaftNode implements Node {
 
   #save(save: NonNullable<Work['save']>, nowMs: number): void {
     const { storage, observer, clock } = this.#options
-    storage.save(save).then(
+    // A microtask later: what was sent in this turn is on its way when the disk is written, so that peers write while we do.
+    const durable = Promise.resolve().then(() => storage.save(save))
+    durable.then(
       () => {
         if (this.#state === 'stopped') return
         observer.event({ type: 'saved', durationMs: clock.monotonicMs() - nowMs, entries: save.entries.length })
@@ -439,9 +447,18 @@ export class RaftNode implements Node {
     const { count, oldestArrivalMs } = this.#proposals.committed(entries, nowMs)
     if (count > 0)
       this.#options.observer.event({ type: 'committed', proposals: count, latencyMs: nowMs - oldestArrivalMs })
+    this.#announceSoon()
     this.#options.applier.commit(commitIndex)
     this.#options.watcher?.commit(commitIndex)
     if (this.#proposals.hasQueued) this.#scheduleTurn()
+  }
+
+  #announceSoon(): void {
+    if (this.#cancelAnnouncement !== null || this.#raft.role.name !== 'leader') return
+    this.#cancelAnnouncement = this.#options.clock.after(announceAfterMs, () => {
+      this.#cancelAnnouncement = null
+      this.#enqueue({ type: 'announceCommit' })
+    })
   }
 
   #cachedTail(commitIndex: number): readonly Entry[] {
@@ -487,6 +504,7 @@ export class RaftNode implements Node {
   #halt(): void {
     this.#state = 'stopped'
     this.#cancelTimer()
+    this.#cancelAnnouncement?.()
     this.#proposals.abandon()
     this.#reads.abandon()
   }

@@ -1,7 +1,7 @@
 // A leader's term from its first moment: the no-op, proposals, heartbeats, and stepping down when the quorum is gone.
 
 import { majorityReached } from './configuration.ts'
-import type { Entry } from './entry.ts'
+import type { Entry, NodeId } from './entry.ts'
 import { Progress } from './progress.ts'
 import { confirmRounds, startRound } from './reads.ts'
 import { replicate } from './replication.ts'
@@ -58,7 +58,12 @@ function heardQuorum(s: RaftState, role: Leader): boolean {
   return s.nowMs - majorityReached(contacts) <= s.options.electionTimeoutMinMs
 }
 
-export function handlePropose(s: RaftState, proposals: readonly Proposal[], unixMs: number): void {
+export function handlePropose(
+  s: RaftState,
+  proposals: readonly Proposal[],
+  unixMs: number,
+  forwardedBy: NodeId | undefined,
+): void {
   const refused = refusal(s)
   if (refused !== null || s.role.name !== 'leader') {
     for (const { origin, sequence } of proposals) {
@@ -70,6 +75,8 @@ export function handlePropose(s: RaftState, proposals: readonly Proposal[], unix
     const { origin, sequence, term, index } = entry
     s.outbox.proposals.push({ origin, sequence, accepted: { term, index }, refused: null })
   }
+  const forwarder = forwardedBy === undefined ? undefined : s.role.progress.get(forwardedBy)
+  if (forwarder !== undefined) forwarder.awaitsCommitOf = s.log.lastIndex
   replicate(s, s.role)
 }
 

@@ -22,6 +22,8 @@ export class Progress {
   lost = false
   /** The commit index that it was last told. */
   sentCommitIndex = 0
+  /** It passed on a proposal, appended at this index, and waits to hear of its commit. */
+  awaitsCommitOf = 0
   /** Entries for it are being read from storage. */
   loading = false
   #probing = false

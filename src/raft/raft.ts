@@ -85,7 +85,10 @@ export class Raft {
         this.#receive(input.message)
         return
       case 'propose':
-        handlePropose(s, input.proposals, input.unixMs)
+        handlePropose(s, input.proposals, input.unixMs, input.forwardedBy)
+        return
+      case 'announceCommit':
+        if (s.role.name === 'leader') announceCommit(s, s.role, 'all')
         return
       case 'saved':
         this.#saved(input.id)
@@ -113,7 +116,7 @@ export class Raft {
   /** Everything that the inputs since the last call ask for. The caller does all of it. */
   takeWork(): Work {
     const s = this.#s
-    if (s.role.name === 'leader') announceCommit(s, s.role)
+    if (s.role.name === 'leader') announceCommit(s, s.role, 'waiting')
     const save = this.#takeSave()
     const { send, promises, proposals, reads, loads } = s.outbox
     Object.assign(s.outbox, emptyOutbox())

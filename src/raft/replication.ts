@@ -150,11 +150,14 @@ export function advanceCommit(s: RaftState, role: Leader): void {
   releaseEarlyReads(s, role)
 }
 
-/** Followers with nothing under way would hear of the commit only at the next heartbeat. Called once all input of a turn is in. */
-export function announceCommit(s: RaftState, role: Leader): void {
+/**
+ * Followers with nothing under way would hear of the commit only at the next heartbeat. Whoever waits for it is told at once; the others when
+ * `all` is asked for, a moment later: under load the next entries have told them by then, for nothing.
+ */
+export function announceCommit(s: RaftState, role: Leader, who: 'all' | 'waiting'): void {
   for (const [to, progress] of role.progress) {
-    if (progress.sentCommitIndex < s.commitIndex && progress.state === 'replicate' && progress.idle) {
-      sendEntries(s, role, to, progress, [])
-    }
+    const isWaiting = progress.sentCommitIndex < progress.awaitsCommitOf && progress.awaitsCommitOf <= s.commitIndex
+    const isDue = who === 'all' ? progress.sentCommitIndex < s.commitIndex : isWaiting
+    if (isDue && progress.state === 'replicate' && progress.idle) sendEntries(s, role, to, progress, [])
   }
 }

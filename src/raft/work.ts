@@ -9,7 +9,15 @@ export type Input =
   | { readonly type: 'tick' }
   | { readonly type: 'receive'; readonly message: Message }
   /** Appends them all, in order, or refuses them all; `proposals` of the work says which. */
-  | { readonly type: 'propose'; readonly proposals: readonly Proposal[]; readonly unixMs: number }
+  | {
+      readonly type: 'propose'
+      readonly proposals: readonly Proposal[]
+      readonly unixMs: number
+      /** The follower that passed them on and waits to hear of their commit; absent when they are this node's own. */
+      readonly forwardedBy?: NodeId
+    }
+  /** Tells followers that have nothing under way how far is committed: due soon after each commit, unless something else told them. */
+  | { readonly type: 'announceCommit' }
   /** The save of this number, and so every earlier one, is durable. */
   | { readonly type: 'saved'; readonly id: number }
   /** Answers a `load`: entries in order from `from`; empty when they are gone. */

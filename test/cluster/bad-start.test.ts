@@ -46,6 +46,14 @@ describe('a sidecar that cannot start', () => {
     assertOneLine(ended, 78, 'HEARTBEAT_INTERVAL_MS', 'soon')
   })
 
+  it('asks for MEMBERS when there is no cluster in the data directory yet (78), and founds none', async () => {
+    cluster = await ClusterProcesses.prepare({ size: 1 })
+    const { env } = cluster.get('n1')
+    assertOneLine(await run({ ...env, MEMBERS: '' }), 78, 'MEMBERS')
+    cluster.start('n1')
+    await cluster.leader()
+  })
+
   it('names a port that is in use (69), for its API and for its peers', async () => {
     cluster = await ClusterProcesses.prepare({ size: 1 })
     const { env, apiPort, peerAddress } = cluster.get('n1')

@@ -1,0 +1,33 @@
+// What is said, and done, about a data directory that cannot be trusted: nothing is served from it and nothing is mended.
+
+import { AssertionError } from 'node:assert/strict'
+import { exitCodes, FatalError } from '../errors.ts'
+
+const remedy =
+  'Restore the file from a copy of the same moment, or move the whole data directory away and let this node join again as a new member.'
+
+/** For bytes that were durable and are not what was written. */
+export function damaged(path: string, offset: number, problem: string): FatalError {
+  return new FatalError(exitCodes.dataError, `Cannot use ${path}: damaged at offset ${offset}. ${problem} ${remedy}`)
+}
+
+/** For a file that is whole but cannot belong here. */
+export function misplaced(path: string, problem: string): FatalError {
+  return new FatalError(exitCodes.dataError, `Cannot use ${path}. ${problem} ${remedy}`)
+}
+
+/** Whatever the disk answered, as the end of the process; what is fatal already stays what it is. */
+export function diskFailure(attempt: string, cause: unknown): FatalError {
+  if (cause instanceof FatalError) return cause
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  if (cause instanceof AssertionError) {
+    return new FatalError(exitCodes.software, `Cannot ${attempt}: ${reason}. This is a fault of the program.`, {
+      cause,
+    })
+  }
+  return new FatalError(
+    exitCodes.ioError,
+    `Cannot ${attempt}: ${reason}. The process must stop: what the disk holds is certain only when it is read at the next start.`,
+    { cause },
+  )
+}

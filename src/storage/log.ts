@@ -1,0 +1,153 @@
+// The durable log: appends batches, one write and one sync each, and reads entries back from anywhere in it.
+// Its owner makes one call of `append` or `mark` at a time; reads go on beside them.
+
+import assert from 'node:assert/strict'
+
+import type { Entry } from '../raft/entry.ts'
+import type { Disk, DiskFile } from './disk.ts'
+import type { EntryIndex } from './entry-index.ts'
+import { LogReader } from './log-reader.ts'
+import type { RecoveredLog } from './recover-log.ts'
+import type { LogIdentity, Position } from './segment.ts'
+import { batchHeaderBytes, paddedTo8, sealBatch, segmentHeaderBytes, segmentName } from './segment.ts'
+import { SegmentAllocator } from './segment-allocator.ts'
+
+/** Bounds how long one write holds the loop, and what a segment's unused end can waste. */
+export const maxBatchBytes = 1024 * 1024
+
+export interface LogOptions {
+  readonly disk: Disk
+  readonly directory: string
+  readonly identity: LogIdentity
+  readonly segmentBytes: number
+  /** The disk failed where no call waits for it. */
+  readonly onFailure: (error: unknown) => void
+}
+
+export class Log {
+  readonly #options: LogOptions
+  readonly #index: EntryIndex
+  readonly #reader: LogReader
+  readonly #allocator: SegmentAllocator
+  #file: DiskFile
+  /** Behind the last durable batch. */
+  #end: Position
+  /** Reused for every batch up to the usual size. */
+  #scratch: Buffer = Buffer.allocUnsafeSlow(64 * 1024)
+
+  private constructor(options: LogOptions, recovered: RecoveredLog, file: DiskFile) {
+    this.#options = options
+    this.#index = recovered.contents.index
+    this.#reader = new LogReader(options.disk, options.directory, this.#index)
+    this.#allocator = new SegmentAllocator(options, recovered.end.segment, recovered.prepared)
+    this.#file = file
+    this.#end = recovered.end
+  }
+
+  static async open(options: LogOptions, recovered: RecoveredLog): Promise<Log> {
+    const path = `${options.directory}/${segmentName(recovered.end.segment)}`
+    return new Log(options, recovered, await options.disk.open(path, 'update'))
+  }
+
+  /** Begins to make segments ahead of need; a failure there goes to `onFailure`. */
+  start(): void {
+    this.#allocator.prepare()
+  }
+
+  /** Entries from `index` on will be replaced by what is appended next: they are not read any more. */
+  forget(index: number): void {
+    this.#index.truncate(index)
+  }
+
+  /**
+   * Resolves when the entries, which are contiguous, are durable; those from the log's own indexes on replace what was there. Whatever
+   * `replacedFrom` says by then has been forgotten already and stays invisible.
+   */
+  async append(entries: readonly Entry[], replacedFrom: () => number): Promise<void> {
+    for (let from = 0; from < entries.length; ) {
+      const through = batchEnd(entries, from)
+      const { segment, offset } = await this.#write(entries, from, through)
+      this.#index.truncate((entries[from] as Entry).index)
+      let at = offset + batchHeaderBytes
+      for (const limit = replacedFrom(); from < through; from++) {
+        const { index, record } = entries[from] as Entry
+        if (index < limit) {
+          assert(index === this.#index.lastIndex + 1, `entry ${index} was written behind ${this.#index.lastIndex}`)
+          this.#index.append(segment, at)
+        }
+        at += record.length
+      }
+    }
+  }
+
+  /** An empty batch: says that everything before it was durable. */
+  async mark(): Promise<void> {
+    await this.#write([], 0, 0)
+  }
+
+  read(from: number, through: number, maxBytes: number): Promise<Entry[]> {
+    return this.#reader.read(from, through, maxBytes)
+  }
+
+  async close(): Promise<void> {
+    await this.#allocator.close()
+    await this.#file.close()
+  }
+
+  /** Writes one batch of the entries `from` to `through`, exclusive, and resolves with its position when it is durable. */
+  async #write(entries: readonly Entry[], from: number, through: number): Promise<Position> {
+    const mark = this.#end
+    const bytes = this.#encode(entries, from, through)
+    const full = this.#end.offset + bytes.length > this.#options.segmentBytes
+    // A batch larger than a segment gets one to itself, which grows as it is written.
+    if (full && this.#end.offset > segmentHeaderBytes) await this.#rollOver()
+    const position = this.#end
+    const firstIndex = entries[from]?.index ?? 0
+    sealBatch(bytes, { identity: this.#options.identity, position, mark, records: through - from, firstIndex })
+    this.#file.write(bytes, position.offset)
+    await this.#file.sync()
+    this.#end = { segment: position.segment, offset: position.offset + bytes.length }
+    return position
+  }
+
+  #encode(entries: readonly Entry[], from: number, through: number): Buffer {
+    let content = 0
+    for (let at = from; at < through; at++) content += (entries[at] as Entry).record.length
+    const batch = this.#space(batchHeaderBytes + paddedTo8(content))
+    let offset = batchHeaderBytes
+    for (let at = from; at < through; at++) {
+      const { record } = entries[at] as Entry
+      batch.set(record, offset)
+      offset += record.length
+    }
+    batch.fill(0, offset)
+    return batch
+  }
+
+  #space(bytes: number): Buffer {
+    if (bytes > this.#scratch.length) {
+      const buffer = Buffer.allocUnsafeSlow(bytes)
+      if (bytes > 2 * maxBatchBytes) return buffer
+      this.#scratch = buffer
+    }
+    return this.#scratch.subarray(0, bytes)
+  }
+
+  async #rollOver(): Promise<void> {
+    const { number, file } = await this.#allocator.take()
+    await this.#file.close()
+    this.#file = file
+    this.#end = { segment: number, offset: segmentHeaderBytes }
+  }
+}
+
+/** As many entries as a batch takes, at least one. */
+function batchEnd(entries: readonly Entry[], from: number): number {
+  let bytes = (entries[from] as Entry).record.length
+  let through = from + 1
+  for (; through < entries.length; through++) {
+    bytes += (entries[through] as Entry).record.length
+    if (bytes > maxBatchBytes) break
+  }
+  return through
+}

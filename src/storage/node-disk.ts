@@ -1,0 +1,115 @@
+// The real disk. The only file of the storage, besides the directory lock, that imports node:fs.
+// File descriptors and callbacks, because FileHandle costs more in the one place that matters: a sync for every append.
+
+import { close, fdatasync, fstat, fsync, mkdir, open, read, readdir, rename, unlink, write, writeSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import type { Disk, DiskFile, OpenMode } from './disk.ts'
+
+const flags: Readonly<Record<OpenMode, string>> = { read: 'r', update: 'r+', create: 'w+' }
+const zeros = Buffer.alloc(256 * 1024)
+
+const openFile = promisify(open)
+const closeFile = promisify(close)
+const syncAll = promisify(fsync)
+const statFile = promisify(fstat)
+
+export const nodeDisk: Disk = {
+  async makeDirectory(path) {
+    const wanted = resolve(path)
+    const firstCreated = await promisify(mkdir)(wanted, { recursive: true, mode: 0o750 })
+    // From the directory's parent up to the parent of the first one that was missing: each holds the name of the one below.
+    for (let child = wanted; firstCreated !== undefined; child = dirname(child)) {
+      await syncDirectory(dirname(child))
+      if (child === firstCreated) return
+    }
+    // It was there, perhaps made by a process that died before this sync. A parent that may not be read is somebody else's care.
+    await syncDirectory(dirname(wanted)).catch(unlessForbidden)
+  },
+  async list(directory) {
+    return (await promisify(readdir)(directory)).sort()
+  },
+  async open(path, mode) {
+    return new NodeFile(await openFile(path, flags[mode], 0o640))
+  },
+  rename: promisify(rename),
+  remove: promisify(unlink),
+  syncDirectory,
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const descriptor = await openFile(path, 'r')
+  try {
+    await syncAll(descriptor)
+  } finally {
+    await closeFile(descriptor)
+  }
+}
+
+function unlessForbidden(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EACCES' && error.code !== 'EPERM') throw error
+}
+
+class NodeFile implements DiskFile {
+  readonly #descriptor: number
+
+  constructor(descriptor: number) {
+    this.#descriptor = descriptor
+  }
+
+  async size(): Promise<number> {
+    return (await statFile(this.#descriptor)).size
+  }
+
+  async read(into: Uint8Array, position: number): Promise<number> {
+    let done = 0
+    while (done < into.length) {
+      const count = await this.#readSome(into, done, position + done)
+      if (count === 0) break
+      done += count
+    }
+    return done
+  }
+
+  write(bytes: Uint8Array, position: number): void {
+    for (let done = 0; done < bytes.length; ) {
+      const count = writeSync(this.#descriptor, bytes, done, bytes.length - done, position + done)
+      if (count === 0) throw new Error(`Wrote ${done} of ${bytes.length} bytes, then the disk took no more`)
+      done += count
+    }
+  }
+
+  async zeroFill(from: number, to: number): Promise<void> {
+    for (let position = from; position < to; ) {
+      const count = await this.#writeZeros(Math.min(zeros.length, to - position), position)
+      if (count === 0) throw new Error(`Zeroed ${position - from} of ${to - from} bytes, then the disk took no more`)
+      position += count
+    }
+  }
+
+  sync(): Promise<void> {
+    return new Promise((done, fail) => {
+      fdatasync(this.#descriptor, (error) => (error === null ? done() : fail(error)))
+    })
+  }
+
+  close(): Promise<void> {
+    return closeFile(this.#descriptor)
+  }
+
+  #readSome(into: Uint8Array, offset: number, position: number): Promise<number> {
+    return new Promise((done, fail) => {
+      read(this.#descriptor, into, offset, into.length - offset, position, (error, count) =>
+        error === null ? done(count) : fail(error),
+      )
+    })
+  }
+
+  #writeZeros(length: number, position: number): Promise<number> {
+    return new Promise((done, fail) => {
+      write(this.#descriptor, zeros, 0, length, position, (error, count) =>
+        error === null ? done(count) : fail(error),
+      )
+    })
+  }
+}

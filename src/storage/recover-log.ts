@@ -1,0 +1,173 @@
+// Reads the whole log at the start and decides what a bad batch is. Invariants: one write is in flight at most, so only the
+// last one can be torn; what was written is a mark for all that came before it. A bad batch that anything durable
+// follows, or below the highest durable mark, is corruption and is refused; any other is a torn tail, which nobody was told
+// of, and is cut.
+
+import type { EntryId } from '../raft/entry.ts'
+import { damaged, misplaced } from './damage.ts'
+import type { Disk } from './disk.ts'
+import { LogContents } from './log-contents.ts'
+import type { BadBatch } from './scan-segment.ts'
+import { isUnused, scanSegment } from './scan-segment.ts'
+import type { LogIdentity, Position } from './segment.ts'
+import {
+  batchHeaderBytes,
+  isBefore,
+  segmentHeaderBytes,
+  segmentHeaderProblem,
+  segmentName,
+  segmentNumber,
+} from './segment.ts'
+
+/** What was cut from the log's end at the start: the remains of a write that was never acknowledged. */
+export interface TornTail {
+  readonly file: string
+  readonly offset: number
+  readonly bytes: number
+  readonly problem: string
+}
+
+export interface RecoveredLog {
+  readonly contents: LogContents
+  /** Behind the last batch: where the next one goes, if it fits. */
+  readonly end: Position
+  /** Segments behind `end.segment` that exist already, unused. */
+  readonly prepared: readonly number[]
+  readonly tornTail: TornTail | null
+}
+
+interface Extent {
+  readonly position: Position
+  readonly bytes: number
+}
+
+export async function recoverLog(
+  disk: Disk,
+  directory: string,
+  identity: LogIdentity,
+  base: EntryId,
+): Promise<RecoveredLog> {
+  const numbers = await segmentNumbers(disk, directory, base)
+  const contents = new LogContents(base)
+  let end: Position = { segment: numbers[0] as number, offset: segmentHeaderBytes }
+  let lastBatch: Extent | null = null
+  let torn: { readonly at: Position; readonly bad: BadBatch } | null = null
+
+  for await (const { number, bytes } of readSegments(disk, directory, identity, numbers)) {
+    const path = `${directory}/${segmentName(number)}`
+    if (torn) {
+      if (!isUnused(bytes))
+        throw corrupt(directory, torn.at, `${torn.bad.problem} Segment ${number} was written after it.`)
+      continue
+    }
+    const ending = scanSegment(bytes, identity, number, (header, content, offset) => {
+      if (isBefore(end, header.mark)) {
+        const mark = `segment ${header.mark.segment}, offset ${header.mark.offset}`
+        throw corrupt(directory, end, `The log was durable up to ${mark}, and nothing is left from here on.`)
+      }
+      try {
+        contents.add(header, content, { segment: number, offset: offset + batchHeaderBytes })
+      } catch (error) {
+        throw damaged(path, offset, error instanceof Error ? error.message : String(error))
+      }
+      const size = batchHeaderBytes + content.length
+      lastBatch = { position: { segment: number, offset }, bytes: size }
+      end = { segment: number, offset: offset + size }
+    })
+    if (ending.bad) {
+      torn = { at: { segment: number, offset: ending.offset }, bad: ending.bad }
+      if (ending.bad.mark && isBefore(torn.at, ending.bad.mark)) {
+        throw corrupt(directory, torn.at, `${ending.bad.problem} The log was written on and durable behind it.`)
+      }
+    }
+  }
+  await makeCertain(disk, directory, lastBatch)
+  const tornTail = torn && (await cut(disk, directory, torn.at, torn.bad))
+  const prepared = numbers.filter((number) => number > end.segment)
+  return { contents, end, prepared, tornTail }
+}
+
+/** True when no segment holds anything: the directory was never used, its founding was interrupted. */
+export async function isLogUnused(disk: Disk, directory: string): Promise<boolean> {
+  for (const name of await disk.list(directory)) {
+    if (segmentNumber(name) !== null && !isUnused(await readWhole(disk, `${directory}/${name}`, null))) return false
+  }
+  return true
+}
+
+async function segmentNumbers(disk: Disk, directory: string, base: EntryId): Promise<number[]> {
+  const names = await disk.list(directory)
+  const numbers = names.map(segmentNumber).filter((number) => number !== null)
+  const first = numbers[0]
+  if (first === undefined || (base.index === 0 && first !== 1)) {
+    throw misplaced(`${directory}/${segmentName(1)}`, 'It is missing, and the log begins with it.')
+  }
+  for (const [at, number] of numbers.entries()) {
+    if (number === first + at) continue
+    throw misplaced(`${directory}/${segmentName(first + at)}`, `It is missing between segments ${first} and ${number}.`)
+  }
+  return numbers
+}
+
+/** One buffer serves them all: what was yielded is gone when the next one comes. */
+async function* readSegments(
+  disk: Disk,
+  directory: string,
+  identity: LogIdentity,
+  numbers: readonly number[],
+): AsyncGenerator<{ number: number; bytes: Buffer }> {
+  let buffer: Buffer | null = null
+  for (const number of numbers) {
+    const path = `${directory}/${segmentName(number)}`
+    buffer = await readWhole(disk, path, buffer)
+    const problem = segmentHeaderProblem(buffer, identity, number)
+    if (problem !== null) throw misplaced(path, problem)
+    yield { number, bytes: buffer }
+  }
+}
+
+async function readWhole(disk: Disk, path: string, reuse: Buffer | null): Promise<Buffer> {
+  const file = await disk.open(path, 'read')
+  try {
+    const size = await file.size()
+    const buffer = reuse?.length === size ? reuse : Buffer.allocUnsafeSlow(size)
+    const count = await file.read(buffer, 0)
+    return buffer.subarray(0, count)
+  } finally {
+    await file.close()
+  }
+}
+
+/**
+ * The last batch may have been read from the page cache of a process that died before its sync, or whose sync failed. Written
+ * again, the same bytes in the same place, and synced, it is certain before anyone builds on it.
+ */
+async function makeCertain(disk: Disk, directory: string, batch: Extent | null): Promise<void> {
+  await disk.syncDirectory(directory)
+  if (batch === null) return
+  const file = await disk.open(`${directory}/${segmentName(batch.position.segment)}`, 'update')
+  try {
+    const bytes = Buffer.allocUnsafeSlow(batch.bytes)
+    await file.read(bytes, batch.position.offset)
+    file.write(bytes, batch.position.offset)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+async function cut(disk: Disk, directory: string, at: Position, bad: BadBatch): Promise<TornTail> {
+  const path = `${directory}/${segmentName(at.segment)}`
+  const file = await disk.open(path, 'update')
+  try {
+    await file.zeroFill(at.offset, bad.through)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  return { file: path, offset: at.offset, bytes: bad.through - at.offset, problem: bad.problem }
+}
+
+function corrupt(directory: string, at: Position, problem: string): Error {
+  return damaged(`${directory}/${segmentName(at.segment)}`, at.offset, problem)
+}

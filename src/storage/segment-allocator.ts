@@ -1,0 +1,86 @@
+// Makes the segments of the log ahead of need and off the hot path, so that an append never waits for space.
+// A segment appears under its name only when its header and its zeros are durable.
+
+import type { Disk, DiskFile } from './disk.ts'
+import { createDurably } from './disk.ts'
+import type { LogIdentity } from './segment.ts'
+import { encodeSegmentHeader, segmentHeaderBytes, segmentName } from './segment.ts'
+
+// Between two chunks the appends of the running segment get their turn at the disk.
+const chunkBytes = 1024 * 1024
+
+export interface AllocatorOptions {
+  readonly disk: Disk
+  readonly directory: string
+  readonly identity: LogIdentity
+  readonly segmentBytes: number
+  /** The disk failed while a segment was made that nobody waits for yet. */
+  readonly onFailure: (error: unknown) => void
+}
+
+export interface Segment {
+  readonly number: number
+  readonly file: DiskFile
+}
+
+export class SegmentAllocator {
+  readonly #options: AllocatorOptions
+  readonly #ready: number[]
+  #next: number
+  #making: Promise<void> | null = null
+  #closing = false
+
+  /** `current` is the segment in use, `ready` those behind it that exist unused. */
+  constructor(options: AllocatorOptions, current: number, ready: readonly number[]) {
+    this.#options = options
+    this.#ready = [...ready]
+    this.#next = (ready.at(-1) ?? current) + 1
+  }
+
+  /** Sees to it that a segment will be ready when the current one is full. */
+  prepare(): void {
+    if (this.#making || this.#ready.length > 0 || this.#closing) return
+    this.#making = this.#make()
+      .catch((error: unknown) => {
+        // Of all failures only a full disk is no reason to stop yet: nothing was lost, and space may come before the need.
+        if (!this.#closing && !isDiskFull(error)) this.#options.onFailure(error)
+      })
+      .finally(() => {
+        this.#making = null
+      })
+  }
+
+  /** The next segment, opened. Rejects when it cannot be made. */
+  async take(): Promise<Segment> {
+    if (this.#making) await this.#making
+    if (this.#ready.length === 0) await this.#make()
+    const number = this.#ready.shift() as number
+    const file = await this.#options.disk.open(`${this.#options.directory}/${segmentName(number)}`, 'update')
+    this.prepare()
+    return { number, file }
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true
+    await this.#making
+  }
+
+  async #make(): Promise<void> {
+    const { disk, directory, identity, segmentBytes } = this.#options
+    const number = this.#next
+    await createDurably(disk, directory, segmentName(number), async (file) => {
+      file.write(encodeSegmentHeader(identity, number), 0)
+      for (let from = segmentHeaderBytes; from < segmentBytes; from += chunkBytes) {
+        if (this.#closing) throw new Error('The log was closed while a segment was being made')
+        await file.zeroFill(from, Math.min(from + chunkBytes, segmentBytes))
+        await file.sync()
+      }
+    })
+    this.#next = number + 1
+    this.#ready.push(number)
+  }
+}
+
+function isDiskFull(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
+}

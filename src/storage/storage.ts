@@ -1,0 +1,237 @@
+// The durable half of a node: opens or founds a data directory, and makes saves durable in the order of the calls. One write is
+// in flight at most; what arrives meanwhile goes into the next (group commit without a timer). The first error of the disk is
+// the last thing that happens here: every pending and later save rejects, and nothing is tried again.
+
+import assert from 'node:assert/strict'
+import { exitCodes, FatalError } from '../errors.ts'
+import type { Storage } from '../node/ports.ts'
+import type { Entry } from '../raft/entry.ts'
+import type { Recovered, Save } from '../raft/work.ts'
+import { diskFailure } from './damage.ts'
+import type { Disk } from './disk.ts'
+import { Group } from './group.ts'
+import { Log } from './log.ts'
+import type { Identity, Metafile } from './metafile.ts'
+import { openDirectory } from './open-directory.ts'
+import type { TornTail } from './recover-log.ts'
+import { segmentHeaderBytes } from './segment.ts'
+
+export interface StorageOptions {
+  readonly disk: Disk
+  readonly directory: string
+  /** Who this node is meant to be; what the directory says decides, and a contradiction is refused. */
+  readonly identity: Omit<Identity, 'incarnation'> & {
+    /** 64 random bits in hexadecimal, used if the directory is founded now. */
+    readonly newIncarnation: string
+  }
+  /** Size of a segment of the log; 16 MiB by default. One is read into memory at a time when the node starts. */
+  readonly segmentBytes?: number
+  /** Runs once after a delay; the returned function cancels it. */
+  readonly after: (delayMs: number, run: () => void) => () => void
+  /** The remains of a write that was never acknowledged were cut: worth a line in the log. */
+  readonly onTornTail?: (tail: TornTail) => void
+  /** The disk failed, perhaps where no save waits for it: the process must stop. Called once. */
+  readonly onFailure?: (error: FatalError) => void
+}
+
+export interface DurableStorage extends Storage {
+  /** As stored: of an older directory, its own founding configuration and incarnation. */
+  readonly identity: Identity
+  readonly incarnation: string
+  /** The directory was founded by this call. */
+  readonly isNew: boolean
+}
+
+const defaultSegmentBytes = 16 * 1024 * 1024
+const segmentBytesRange = { min: 4096, max: 1024 * 1024 * 1024 }
+
+/** After so long without a write, what was acknowledged last is marked as durable, too. */
+const idleMs = 50
+
+/** Rejects with FatalError: `dataError` when the directory is damaged or another node's, `ioError` when the disk fails. */
+export async function openStorage(options: StorageOptions): Promise<DurableStorage> {
+  const segmentBytes = options.segmentBytes ?? defaultSegmentBytes
+  if (!(segmentBytes >= segmentBytesRange.min && segmentBytes <= segmentBytesRange.max)) {
+    throw new FatalError(
+      exitCodes.configuration,
+      `Cannot use segments of ${segmentBytes} bytes: ${segmentBytesRange.min} to ${segmentBytesRange.max} would do`,
+    )
+  }
+  assert(segmentBytes > segmentHeaderBytes)
+  const { disk, directory, identity } = options
+  try {
+    const opened = await openDirectory({ disk, directory, identity, segmentBytes })
+    if (opened.log.tornTail) options.onTornTail?.(opened.log.tornTail)
+    const failures = { report: (_: unknown): void => {} }
+    const log = await Log.open(
+      { disk, directory, identity: opened.logIdentity, segmentBytes, onFailure: (error) => failures.report(error) },
+      opened.log,
+    )
+    const storage = new SerialStorage(options, opened.metafile, log, opened.recovered, opened.isNew)
+    failures.report = (error) => storage.fail(error)
+    log.start()
+    return storage
+  } catch (error) {
+    throw diskFailure(`open the data directory ${directory}`, error)
+  }
+}
+
+class SerialStorage implements DurableStorage {
+  readonly recovered: Recovered
+  readonly isNew: boolean
+  readonly #options: StorageOptions
+  readonly #metafile: Metafile
+  readonly #log: Log
+  #pending = new Group()
+  /** A group or a mark is being written, and `#work` resolves when nothing is left to be. */
+  #busy = false
+  #work: Promise<void> = Promise.resolve()
+  #inFlight: Group | null = null
+  #lastSaveId = 0
+  #lastIndex: number
+  #currentTerm: number
+  #failure: FatalError | null = null
+  #closing: Promise<void> | null = null
+  /** Something was acknowledged that no mark covers yet. */
+  #unmarked = true
+  #writes = 0
+  #cancelIdle: (() => void) | null = null
+
+  constructor(options: StorageOptions, metafile: Metafile, log: Log, recovered: Recovered, isNew: boolean) {
+    this.#options = options
+    this.#metafile = metafile
+    this.#log = log
+    this.recovered = recovered
+    this.isNew = isNew
+    this.#lastIndex = recovered.lastIndex
+    this.#currentTerm = recovered.hardState.currentTerm
+    this.#unmarked = recovered.lastIndex > recovered.base.index
+    this.#watchForIdleness()
+  }
+
+  get identity(): Identity {
+    return this.#metafile.identity
+  }
+
+  get incarnation(): string {
+    return this.#metafile.identity.incarnation
+  }
+
+  save(save: Save): Promise<void> {
+    assert(save.id === this.#lastSaveId + 1, `save ${save.id} follows save ${this.#lastSaveId}`)
+    this.#lastSaveId = save.id
+    if (this.#failure) return Promise.reject(this.#failure)
+    if (this.#closing) return Promise.reject(new Error('Cannot save: the storage was closed'))
+    this.#currentTerm = save.hardState?.currentTerm ?? this.#currentTerm
+    const first = save.entries[0]
+    if (first !== undefined) {
+      const { term, index } = save.entries.at(-1) as Entry
+      assert(term <= this.#currentTerm, `entry ${index} is of term ${term}, the node in term ${this.#currentTerm}`)
+      assert(first.index <= this.#lastIndex + 1, `entry ${first.index} would follow entry ${this.#lastIndex}`)
+      assert(first.index > this.recovered.base.index, `entry ${first.index} would replace what is in the snapshot`)
+      if (first.index <= this.#lastIndex) this.#log.forget(first.index)
+      this.#lastIndex = first.index + save.entries.length - 1
+    }
+    const durable = this.#pending.add(save)
+    this.#start()
+    return durable
+  }
+
+  read(from: number, through: number, maxBytes: number): Promise<readonly Entry[]> {
+    return this.#log.read(from, through, maxBytes).catch((error: unknown) => {
+      throw diskFailure(`read entries ${from} to ${through}`, error)
+    })
+  }
+
+  /** Finishes what is in flight, and marks it, so that the next start finds no doubt. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  fail(cause: unknown): void {
+    if (this.#failure) return
+    const failure = diskFailure(`write to the data directory ${this.#options.directory}`, cause)
+    this.#failure = failure
+    this.#cancelIdle?.()
+    this.#cancelIdle = null
+    this.#inFlight?.reject(failure)
+    this.#pending.reject(failure)
+    this.#options.onFailure?.(failure)
+  }
+
+  #start(): void {
+    if (this.#busy) return
+    this.#busy = true
+    this.#work = this.#commitPending()
+  }
+
+  /** Never rejects. Between the last look at what is pending and `#busy` there is no turn of the loop. */
+  async #commitPending(): Promise<void> {
+    try {
+      while (!this.#failure && !this.#pending.isEmpty) await this.#commit(this.#takePending())
+    } catch (error) {
+      this.fail(error)
+    }
+    this.#busy = false
+    this.#watchForIdleness()
+  }
+
+  #takePending(): Group {
+    const group = this.#pending
+    this.#pending = new Group()
+    this.#inFlight = group
+    return group
+  }
+
+  async #commit(group: Group): Promise<void> {
+    if (group.hardState) await this.#metafile.save(group.hardState)
+    await this.#log.append(group.entries, () => this.#pending.firstIndex)
+    // A failure elsewhere has rejected these saves by now.
+    if (this.#failure) return
+    this.#inFlight = null
+    this.#unmarked = true
+    this.#writes++
+    group.resolve()
+  }
+
+  /** One timer for many writes: it looks whether there were any, rather than being set anew by each. */
+  #watchForIdleness(): void {
+    if (this.#cancelIdle || !this.#unmarked || this.#closing || this.#failure) return
+    const writes = this.#writes
+    this.#cancelIdle = this.#options.after(idleMs, () => {
+      this.#cancelIdle = null
+      if (this.#busy || this.#writes !== writes) this.#watchForIdleness()
+      else this.#startMark()
+    })
+  }
+
+  #startMark(): void {
+    this.#busy = true
+    this.#work = this.#mark()
+  }
+
+  /** Never rejects. Saves that arrive meanwhile follow at once. */
+  async #mark(): Promise<void> {
+    try {
+      await this.#metafile.double()
+      await this.#log.mark()
+      this.#unmarked = false
+    } catch (error) {
+      this.fail(error)
+    }
+    await this.#commitPending()
+  }
+
+  async #close(): Promise<void> {
+    this.#cancelIdle?.()
+    await this.#work
+    if (this.#unmarked && !this.#failure) await this.#mark()
+    try {
+      await this.#log.close()
+      await this.#metafile.close()
+    } catch (error) {
+      throw diskFailure(`close the data directory ${this.#options.directory}`, error)
+    }
+  }
+}
