@@ -55,6 +55,13 @@ export interface NodeOptions {
 /** After a commit, followers that nothing else told of it by then are told. */
 const announceAfterMs = 2
 
+const nobody: ReadonlyMap<number, NodeId> = new Map()
+
+/** From 1 to 2^48 - 1. */
+function random48(random: () => number): number {
+  return 1 + Math.floor(random() * (2 ** 48 - 1))
+}
+
 export class RaftNode implements Node {
   readonly #options: NodeOptions
   readonly #raft: Raft
@@ -84,9 +91,13 @@ export class RaftNode implements Node {
     this.#startedMs = clock.monotonicMs()
     // Ten ticks a heartbeat: fine enough for every timeout, and nothing for an idle process.
     this.#tickIntervalMs = Math.min(Math.max(raft.heartbeatIntervalMs / 10, 2), 30)
-    this.#origin = 1 + Math.floor(random() * (2 ** 48 - 1))
+    this.#origin = random48(random)
     this.#proposals = new Proposals(this.#origin, { ...limits, leaderPatienceMs: raft.electionTimeoutMaxMs })
-    this.#reads = new Reads({ maxWaiting: limits.maxPendingProposals, repeatAfterMs: raft.heartbeatIntervalMs })
+    this.#reads = new Reads({
+      firstReadId: random48(random),
+      maxWaiting: limits.maxPendingProposals,
+      repeatAfterMs: raft.heartbeatIntervalMs,
+    })
     const { id, storage, encodeEntry } = options
     this.#raft = new Raft({ ...raft, id, recovered: storage.recovered, encodeEntry, random }, this.#startedMs)
     this.#commitIndex = this.#raft.commitIndex
@@ -274,12 +285,22 @@ export class RaftNode implements Node {
       this.#proposals.expire(nowMs)
       this.#reads.tick(nowMs, this.#raft.leader !== null, this.appliedIndex)
     }
-    const forwarders = this.#takeForwarded(nowMs)
-    this.#handOverQueued(nowMs)
+    const mayHandOver = this.#mayHandOver()
+    const forwarders = mayHandOver ? this.#takeForwarded(nowMs) : nobody
+    if (mayHandOver) this.#handOverQueued(nowMs)
     const readId = this.#reads.takeQuestion(nowMs)
     if (readId !== null) this.#raft.step(nowMs, { type: 'readIndex', readId })
     this.#perform(this.#raft.takeWork(), forwarders, nowMs)
     this.#reportRole()
+  }
+
+  /**
+   * One batch under way, and everything that arrives meanwhile is the next: on a leader, the log, the disk and the followers then take few large
+   * steps instead of many small ones out of step with each other.
+   */
+  #mayHandOver(): boolean {
+    const { role } = this.#raft
+    return role.name !== 'leader' || role.uncommitted.length < this.#options.raft.maxInFlightMessages
   }
 
   /** Commands that followers passed on; returns who passed on which origin, for refusals. */
@@ -450,7 +471,7 @@ export class RaftNode implements Node {
     this.#announceSoon()
     this.#options.applier.commit(commitIndex)
     this.#options.watcher?.commit(commitIndex)
-    if (this.#proposals.hasQueued) this.#scheduleTurn()
+    if (this.#proposals.hasQueued || this.#forwarded.length > 0) this.#scheduleTurn()
   }
 
   #announceSoon(): void {

@@ -188,7 +188,12 @@ export class Proposals {
           `Committed at index ${pending.committed.index}; the state machine has not applied it yet`,
         )
       } else if (isQueued) {
-        this.#fail(pending, 'no-leader', 'not_applied', 'Cannot propose: no leader is known to this node')
+        this.#fail(
+          pending,
+          'no-leader',
+          'not_applied',
+          'Cannot propose: no leader that could take it was found in time',
+        )
       } else {
         this.#fail(
           pending,

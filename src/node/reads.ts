@@ -22,10 +22,14 @@ export class Reads {
   #asked: { readonly readId: number; readonly askedMs: number; readonly waiters: Waiter[] } | null = null
   /** Waiting for an index to be applied. */
   #applying: AppliedWaiter[] = []
-  #lastReadId = 0
+  #lastReadId: number
 
-  /** `repeatAfterMs`: a question that got no answer for so long is asked again, since messages may be lost. */
-  constructor(options: { readonly maxWaiting: number; readonly repeatAfterMs: number }) {
+  /**
+   * `firstReadId` is random, since an answer to the process that ran here before may still be under way. `repeatAfterMs`: a question that got no
+   * answer for so long is asked again, since messages may be lost.
+   */
+  constructor(options: { readonly firstReadId: number; readonly maxWaiting: number; readonly repeatAfterMs: number }) {
+    this.#lastReadId = options.firstReadId
     this.#maxWaiting = options.maxWaiting
     this.#repeatAfterMs = options.repeatAfterMs
   }

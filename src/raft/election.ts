@@ -34,16 +34,19 @@ function startPreVote(s: RaftState, reason: string): void {
     reason,
   )
   for (const to of voters(s)) {
-    if (to === s.options.id) continue
-    s.outbox.send.push({
-      type: 'RequestPreVote',
-      from: s.options.id,
-      to,
-      term: s.currentTerm + 1,
-      lastEntry: s.log.lastEntry,
-    })
+    if (to !== s.options.id) askPreVote(s, to)
   }
   countPreVotes(s, votes)
+}
+
+function askPreVote(s: RaftState, to: NodeId): void {
+  s.outbox.send.push({
+    type: 'RequestPreVote',
+    from: s.options.id,
+    to,
+    term: s.currentTerm + 1,
+    lastEntry: s.log.lastEntry,
+  })
 }
 
 function countPreVotes(s: RaftState, votes: ReadonlyMap<string, boolean>): void {
@@ -110,13 +113,19 @@ export function handleRequestPreVote(s: RaftState, message: RequestPreVote): voi
     term: voteGranted ? message.term : s.currentTerm,
     voteGranted,
   })
+  // It asks with the shorter log, so by now it has lost the leader too: what it answered to our own pre-vote no longer holds.
+  if (!voteGranted && message.term > s.currentTerm && s.role.name === 'precandidate') {
+    s.role.votes.delete(message.from)
+    askPreVote(s, message.from)
+  }
 }
 
 export function handleRequestPreVoteResponse(s: RaftState, message: RequestPreVoteResponse): void {
   if (s.role.name !== 'precandidate') return
   // A grant for an earlier pre-vote of ours came late.
   if (message.voteGranted && message.term !== s.currentTerm + 1) return
-  if (!s.role.votes.has(message.from)) s.role.votes.set(message.from, message.voteGranted)
+  // A refusal may be an old one that came late; a grant of this term never is.
+  if (message.voteGranted || !s.role.votes.has(message.from)) s.role.votes.set(message.from, message.voteGranted)
   countPreVotes(s, s.role.votes)
 }
 
@@ -137,6 +146,7 @@ export function handleRequestVote(s: RaftState, message: RequestVote): void {
     return
   }
   s.votedFor = message.from
+  if (s.role.name === 'precandidate') becomeFollower(s, s.currentTerm, null, `it voted for ${message.from}`)
   if (s.role.name === 'follower') s.role.electionDeadlineMs = s.nowMs + randomElectionTimeoutMs(s.options)
   s.outbox.promises.push(response)
 }

@@ -243,8 +243,9 @@ export class Raft {
     if (s.role.name !== 'leader') return
     const progress = s.role.progress.get(id)
     if (progress === undefined) return
-    // Whatever was under way on the old connection may be lost: find out at once, not at the next heartbeat.
-    progress.becomeProbe(progress.matchIndex + 1)
+    // Whatever was under way on the old connection may be lost: find out at once, not at the next heartbeat. A follower that was still being
+    // probed is probed where it was: below, its log may be equal to ours for millions of entries.
+    progress.becomeProbe(progress.state === 'replicate' ? progress.matchIndex + 1 : progress.nextIndex)
     replicateTo(s, s.role, id, progress)
   }
 
@@ -284,12 +285,14 @@ export class Raft {
   }
 
   /**
-   * This node leads, and what a quorum answered was sent less than an election timeout before `nowMs`, so that none of them can have voted
-   * for another since; but those whose connection was closed may have taken that for the leader's end.
+   * This node leads, and what a quorum answered was sent less than an election timeout before `nowMs`. Good for routing, and no proof: a voter
+   * that lost its connection to this leader, was restarted, or was asked by it to take over, may have voted for another since.
    */
   holdsQuorum(nowMs: number): boolean {
     const { role, options } = this.#s
     if (role.name !== 'leader' || nowMs - role.quorumConfirmedMs >= options.electionTimeoutMinMs) return false
+    // Whom it told to take over is voted for even by those who still hear this leader.
+    if (role.transfer?.timeoutNowSent === true) return false
     const ids = voters(this.#s)
     const connected = ids.filter((id) => id === options.id || role.progress.get(id)?.lost === false)
     return connected.length >= quorum(ids.length)

@@ -38,9 +38,14 @@ export function handleLoaded(s: RaftState, role: Leader, to: NodeId, from: numbe
   if (progress === undefined) return
   progress.loading = false
   const last = entries.at(-1)
+  if (last === undefined) {
+    // They are gone from storage too: to ask again at once would be to ask for ever. The next heartbeat finds out where the follower is.
+    progress.becomeProbe(progress.nextIndex)
+    progress.probeSent()
+    return
+  }
   // Meanwhile the follower may have fallen back to probing, or another leader's term replaced what was read.
-  const stillWanted =
-    progress.state === 'replicate' && progress.nextIndex === from && last !== undefined && s.log.matches(last)
+  const stillWanted = progress.state === 'replicate' && progress.nextIndex === from && s.log.matches(last)
   if (stillWanted && !progress.paused) sendLogged(s, role, to, progress, entries)
   replicateTo(s, role, to, progress)
 }

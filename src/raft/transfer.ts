@@ -7,6 +7,8 @@ import type { Leader } from './role.ts'
 import { type RaftState, voters } from './state.ts'
 
 export function handleTransferLeadership(s: RaftState, role: Leader, wanted: NodeId | null): void {
+  // One at a time, and each within its own time: or wishes that are repeated would keep proposals out for ever.
+  if (role.transfer !== null) return
   const to = wanted ?? mostAdvanced(s, role)
   if (to === null || to === s.options.id || !isVoter(s.log.configuration.configuration, to)) return
   role.transfer = { to, deadlineMs: s.nowMs + s.options.electionTimeoutMaxMs, timeoutNowSent: false }

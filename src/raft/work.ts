@@ -22,6 +22,7 @@ export type Input =
   | { readonly type: 'saved'; readonly id: number }
   /** Answers a `load`: entries in order from `from`; empty when they are gone. */
   | { readonly type: 'loaded'; readonly to: NodeId; readonly from: number; readonly entries: readonly Entry[] }
+  /** A number that no process of this node ever used before: answers come late, even to a process that is gone. */
   | { readonly type: 'readIndex'; readonly readId: number }
   /** A hint from the transport, never a proof: the connection to this peer was closed or refused. */
   | { readonly type: 'peerDown'; readonly id: NodeId }

@@ -1,0 +1,208 @@
+// Several Raft nodes, the messages between them in the test's hand (deliver, drop, duplicate, reorder, partition), their disks, and one
+// clock that moves only when told. Every step of every node is held against the invariants.
+
+import assert from 'node:assert/strict'
+import type { NodeId } from '../../src/raft/entry.ts'
+import type { Message } from '../../src/raft/messages.ts'
+import type { RaftOptions } from '../../src/raft/state.ts'
+import { proposal } from './entries.ts'
+import { Invariants } from './invariants.ts'
+import { Random } from './random.ts'
+import { TestNode, testTimings } from './test-node.ts'
+
+export interface ClusterSetup {
+  readonly voters: number
+  readonly learners?: number
+  readonly seed?: number
+  readonly options?: Partial<RaftOptions>
+  /** The terms of the entries that a node starts with. */
+  readonly logs?: Readonly<Record<NodeId, readonly number[]>>
+  /** The current term that a node starts with, when it is past its log. */
+  readonly currentTerms?: Readonly<Record<NodeId, number>>
+}
+
+/** More deliveries than this without time passing are nodes that answer each other for ever. */
+const maxDeliveries = 20_000
+
+export class Cluster {
+  readonly clock = { nowMs: 0 }
+  readonly nodes = new Map<NodeId, TestNode>()
+  readonly voters: readonly NodeId[]
+  readonly invariants: Invariants
+  /** Sent and not yet delivered, oldest first. */
+  network: Message[] = []
+  readonly #cut = new Set<string>()
+  #lastReadId = 0
+  #lastSequence = 0
+
+  constructor(setup: ClusterSetup) {
+    const { voters, learners = 0, seed = 1, options = {} } = setup
+    const ids = Array.from({ length: voters + learners }, (_, i) => `n${i + 1}`)
+    this.voters = ids.slice(0, voters)
+    this.invariants = new Invariants(this.nodes, this.voters)
+    const random = new Random(seed).next
+    for (const id of ids) {
+      const log = setup.logs?.[id] ?? []
+      const node = new TestNode({
+        id,
+        voters: this.voters,
+        learners: ids.slice(voters),
+        log,
+        currentTerm: setup.currentTerms?.[id] ?? log.at(-1) ?? 0,
+        options,
+        random,
+        clock: this.clock,
+        watcher: this.invariants,
+      })
+      this.nodes.set(id, node)
+    }
+  }
+
+  node(id: NodeId): TestNode {
+    const node = this.nodes.get(id)
+    assert(node !== undefined, `There is no ${id}`)
+    return node
+  }
+
+  /** The leader of the highest term among those alive. */
+  leader(): TestNode | null {
+    const leaders = [...this.nodes.values()].filter((node) => node.alive && node.role === 'leader')
+    return leaders.sort((a, b) => b.raft.currentTerm - a.raft.currentTerm)[0] ?? null
+  }
+
+  advance(ms: number): void {
+    this.clock.nowMs += ms
+  }
+
+  tick(...ids: readonly NodeId[]): void {
+    for (const id of ids) if (this.node(id).alive) this.node(id).tick()
+    this.collect()
+  }
+
+  tickAll(): void {
+    this.tick(...this.nodes.keys())
+  }
+
+  propose(id: NodeId, commands = 1, forwardedBy?: NodeId): void {
+    const proposals = Array.from({ length: commands }, () => proposal(++this.#lastSequence))
+    this.node(id).step({
+      type: 'propose',
+      proposals,
+      unixMs: this.clock.nowMs,
+      ...(forwardedBy === undefined ? {} : { forwardedBy }),
+    })
+    this.collect()
+  }
+
+  /** Returns the number of the read. */
+  read(id: NodeId): number {
+    const readId = ++this.#lastReadId
+    this.invariants.readBegins(readId)
+    this.node(id).step({ type: 'readIndex', readId })
+    this.collect()
+    return readId
+  }
+
+  /** Takes what the nodes sent into the network. */
+  collect(): void {
+    for (const node of this.nodes.values()) this.network.push(...node.takeSent())
+  }
+
+  /** A message over a cut link, or to a node that is down, is lost. */
+  deliver(message: Message, drain = true): void {
+    const to = this.node(message.to)
+    if (!to.alive || this.#cut.has(link(message.from, message.to))) return
+    to.step({ type: 'receive', message }, drain)
+    this.collect()
+  }
+
+  /** Takes the first message that fits out of the network. */
+  take<T extends Message['type']>(type: T, from: NodeId, to: NodeId): Extract<Message, { readonly type: T }> {
+    const at = this.network.findIndex((message) => message.type === type && message.from === from && message.to === to)
+    const [message] = at < 0 ? [] : this.network.splice(at, 1)
+    assert(message !== undefined, `No ${type} from ${from} to ${to} is under way`)
+    return message as Extract<Message, { readonly type: T }>
+  }
+
+  /** Delivers everything in order, and what comes of it, until the network is silent. */
+  settle(): void {
+    this.collect()
+    let deliveries = 0
+    for (;;) {
+      const message = this.network.shift()
+      if (message !== undefined) this.deliver(message)
+      else if (!this.#completeLoad() && !this.#announceCommit()) return
+      this.collect()
+      deliveries++
+      assert(deliveries < maxDeliveries, `No silence after ${maxDeliveries} deliveries: ${JSON.stringify(message)}`)
+    }
+  }
+
+  #completeLoad(): boolean {
+    return [...this.nodes.values()].some((node) => node.alive && node.completeLoad())
+  }
+
+  /** As the loop of a node does a moment after a commit; true when there was something to tell. */
+  #announceCommit(): boolean {
+    for (const node of this.nodes.values()) if (node.alive) node.step({ type: 'announceCommit' })
+    this.collect()
+    return this.network.length > 0
+  }
+
+  /** Lets time pass in small steps, everybody ticking, everything delivered. */
+  run(ms: number): void {
+    for (let passed = 0; passed < ms; passed += 50) {
+      this.advance(50)
+      this.tickAll()
+      this.settle()
+    }
+  }
+
+  /** Makes this node the leader: everybody has waited long enough to have lost the old one, and this one moves first. */
+  elect(id: NodeId): void {
+    this.advance(testTimings.electionTimeoutMaxMs)
+    for (const node of this.nodes.values()) if (node.alive && node.role === 'leader') this.tick(node.id)
+    this.advance(testTimings.electionTimeoutMaxMs)
+    this.tick(id)
+    this.settle()
+    assert.equal(this.node(id).role, 'leader', `${id} did not win: ${this.node(id).raft.roleReason}`)
+  }
+
+  /** Everybody hears what is committed. */
+  heartbeat(): void {
+    this.advance(testTimings.heartbeatIntervalMs)
+    const leader = this.leader()
+    if (leader !== null) this.tick(leader.id)
+    this.settle()
+  }
+
+  cut(from: NodeId, to: NodeId): void {
+    this.#cut.add(link(from, to))
+  }
+
+  isolate(...ids: readonly NodeId[]): void {
+    for (const id of ids) {
+      for (const other of this.nodes.keys()) {
+        if (ids.includes(other)) continue
+        this.cut(id, other)
+        this.cut(other, id)
+      }
+    }
+  }
+
+  heal(): void {
+    this.#cut.clear()
+  }
+
+  crash(id: NodeId, torn = 0): void {
+    this.node(id).crash(torn)
+  }
+
+  restart(id: NodeId): void {
+    this.node(id).restart()
+  }
+}
+
+function link(from: NodeId, to: NodeId): string {
+  return `${from}>${to}`
+}

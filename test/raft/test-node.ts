@@ -1,0 +1,197 @@
+// One Raft with its fake disk, driven by hand: it does the work that the core hands out as the loop of a node would, sends nothing
+// by itself, and keeps promises back until what they rest on is durable.
+
+import type { IndexedConfiguration } from '../../src/raft/configuration.ts'
+import type { NodeId } from '../../src/raft/entry.ts'
+import type { Message } from '../../src/raft/messages.ts'
+import { Raft } from '../../src/raft/raft.ts'
+import type { RaftOptions } from '../../src/raft/state.ts'
+import type { Input, Load, ProposalOutcome, ReadOutcome } from '../../src/raft/work.ts'
+import { encodeEntry, founding, logOf, proposal } from './entries.ts'
+import { FakeDisk } from './fake-disk.ts'
+import { Random } from './random.ts'
+
+export interface TestClock {
+  nowMs: number
+}
+
+/** Told of everything that a node does, so that invariants can be checked on the spot. */
+export interface Watcher {
+  stepped(node: TestNode): void
+  leaving(node: TestNode, message: Message): void
+  readAnswered(node: TestNode, outcome: ReadOutcome): void
+  restarted(node: TestNode): void
+}
+
+export interface TestNodeSetup {
+  readonly id?: NodeId
+  readonly voters?: readonly NodeId[]
+  readonly learners?: readonly NodeId[]
+  /** The term of every entry on the disk at the start. */
+  readonly log?: readonly number[]
+  readonly currentTerm?: number
+  readonly votedFor?: NodeId | null
+  readonly options?: Partial<RaftOptions>
+  readonly random?: () => number
+  readonly clock?: TestClock
+  readonly watcher?: Watcher
+}
+
+export const testTimings = { electionTimeoutMinMs: 1000, electionTimeoutMaxMs: 2000, heartbeatIntervalMs: 300 }
+
+export class TestNode {
+  readonly id: NodeId
+  readonly clock: TestClock
+  readonly disk: FakeDisk
+  raft: Raft
+  alive = true
+  /** Saves then wait for `completeSave`. */
+  holdSaves = false
+  /** What left the node, oldest first. */
+  sent: Message[] = []
+  reads: ReadOutcome[] = []
+  proposals: ProposalOutcome[] = []
+  loads: Load[] = []
+  configurations: IndexedConfiguration[] = []
+  readonly #setup: TestNodeSetup
+  #promises: { readonly after: number; readonly message: Message }[] = []
+  #savedId = 0
+
+  constructor(setup: TestNodeSetup = {}) {
+    const { id = 'n1', voters = ['n1', 'n2', 'n3'], learners = [], log = [] } = setup
+    this.id = id
+    this.#setup = setup
+    this.clock = setup.clock ?? { nowMs: 0 }
+    const hardState = { currentTerm: setup.currentTerm ?? log.at(-1) ?? 0, votedFor: setup.votedFor ?? null }
+    this.disk = new FakeDisk(hardState, logOf(log), founding(voters, learners))
+    this.raft = this.#start()
+  }
+
+  #start(): Raft {
+    const options: RaftOptions = {
+      id: this.id,
+      recovered: this.disk.recovered(),
+      encodeEntry,
+      random: this.#setup.random ?? new Random(1).next,
+      ...testTimings,
+      maxInFlightMessages: 4,
+      maxMessageBytes: 64 * 1024,
+      maxUncommittedBytes: 1024 * 1024,
+      maxCachedBytes: 1024 * 1024,
+      ...this.#setup.options,
+    }
+    return new Raft(options, this.clock.nowMs)
+  }
+
+  /** Several inputs may be taken in before the work is asked for: `drain` false. */
+  step(input: Input, drain = true): void {
+    this.raft.step(this.clock.nowMs, input)
+    this.#setup.watcher?.stepped(this)
+    if (drain) this.drain()
+  }
+
+  receive(...messages: readonly Message[]): void {
+    for (const message of messages) this.step({ type: 'receive', message })
+  }
+
+  tick(afterMs = 0): void {
+    this.clock.nowMs += afterMs
+    this.step({ type: 'tick' })
+  }
+
+  /** Proposes commands of these sizes in one input. */
+  propose(...payloadBytes: readonly number[]): readonly ProposalOutcome[] {
+    const proposals = payloadBytes.map((bytes, i) => proposal(i + 1, bytes))
+    const before = this.proposals.length
+    this.step({ type: 'propose', proposals, unixMs: 0 })
+    return this.proposals.slice(before)
+  }
+
+  drain(): void {
+    const work = this.raft.takeWork()
+    this.#setup.watcher?.stepped(this)
+    if (work.save !== null) this.disk.pending.push(work.save)
+    for (const message of work.send) this.#leave(message)
+    for (const message of work.promises) this.#promises.push({ after: work.promisesAfter, message })
+    for (const outcome of work.reads) this.#setup.watcher?.readAnswered(this, outcome)
+    this.reads.push(...work.reads)
+    this.proposals.push(...work.proposals)
+    this.loads.push(...work.loads)
+    if (work.configuration !== null) this.configurations.push(work.configuration)
+    this.#releasePromises()
+    if (!this.holdSaves) this.completeSaves()
+  }
+
+  /** False when nothing was under way. `report` false: the node hears of it with a later save only. */
+  completeSave(report = true): boolean {
+    const id = this.disk.completeOldest()
+    if (id === null) return false
+    if (!report && this.disk.pending.length > 0) return true
+    this.#savedId = id
+    this.#releasePromises()
+    this.step({ type: 'saved', id })
+    return true
+  }
+
+  completeSaves(): void {
+    while (this.completeSave()) {}
+  }
+
+  /** Answers the oldest load from the disk. */
+  completeLoad(): boolean {
+    const load = this.loads.shift()
+    if (load === undefined) return false
+    const entries = this.disk.read(load.from, load.through, load.maxBytes)
+    this.step({ type: 'loaded', to: load.to, from: load.from, entries })
+    return true
+  }
+
+  crash(torn = 0): void {
+    this.disk.crash(torn)
+    this.alive = false
+    this.sent = []
+    this.reads = []
+    this.proposals = []
+    this.loads = []
+    this.#promises = []
+    this.#savedId = 0
+  }
+
+  restart(): void {
+    this.raft = this.#start()
+    this.alive = true
+    this.#setup.watcher?.restarted(this)
+  }
+
+  /** What left since the last call. */
+  takeSent(): Message[] {
+    return this.sent.splice(0)
+  }
+
+  takeSentOf<T extends Message['type']>(type: T): Extract<Message, { readonly type: T }>[] {
+    return this.takeSent().filter((message): message is Extract<Message, { readonly type: T }> => message.type === type)
+  }
+
+  get role(): string {
+    return this.raft.role.name
+  }
+
+  /** The term of every entry in the log. */
+  get terms(): number[] {
+    const terms: number[] = []
+    for (let index = 1; index <= this.raft.log.lastIndex; index++) terms.push(this.raft.log.termAt(index) ?? -1)
+    return terms
+  }
+
+  #releasePromises(): void {
+    while (this.#promises[0] !== undefined && this.#promises[0].after <= this.#savedId) {
+      const promise = this.#promises.shift()
+      if (promise !== undefined) this.#leave(promise.message)
+    }
+  }
+
+  #leave(message: Message): void {
+    this.#setup.watcher?.leaving(this, message)
+    this.sent.push(message)
+  }
+}
