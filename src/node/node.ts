@@ -17,7 +17,8 @@ import type {
   NodeStatus,
   ProposalCounters,
 } from './contract.ts'
-import type { Applier, Clock, ForwardedProposals, NodeObserver, PeerMessage, Storage, Transport } from './ports.ts'
+import { type Forwarders, Forwarding, nobody } from './forwarding.ts'
+import type { Applier, Clock, NodeObserver, PeerMessage, Storage, Transport } from './ports.ts'
 import { type ProposalLimits, Proposals } from './proposals.ts'
 import { Reads } from './reads.ts'
 import { describeStatus } from './status.ts'
@@ -55,8 +56,6 @@ export interface NodeOptions {
 /** After a commit, followers that nothing else told of it by then are told. */
 const announceAfterMs = 2
 
-const nobody: ReadonlyMap<number, NodeId> = new Map()
-
 /** From 1 to 2^48 - 1. */
 function random48(random: () => number): number {
   return 1 + Math.floor(random() * (2 ** 48 - 1))
@@ -67,6 +66,7 @@ export class RaftNode implements Node {
   readonly #raft: Raft
   readonly #proposals: Proposals
   readonly #reads: Reads
+  readonly #forwarding: Forwarding
   readonly #origin: number
   readonly #tickIntervalMs: number
   readonly #startedMs: number
@@ -76,7 +76,6 @@ export class RaftNode implements Node {
   #cancelTimer: () => void = () => {}
   #cancelAnnouncement: (() => void) | null = null
   #inputs: Input[] = []
-  #forwarded: ForwardedProposals[] = []
   /** The newest save that is durable. */
   #savedId = 0
   #savedIsNews = false
@@ -98,7 +97,8 @@ export class RaftNode implements Node {
       maxWaiting: limits.maxPendingProposals,
       repeatAfterMs: raft.heartbeatIntervalMs,
     })
-    const { id, storage, encodeEntry } = options
+    const { id, storage, encodeEntry, transport } = options
+    this.#forwarding = new Forwarding({ id, transport, maxMessageBytes: raft.maxMessageBytes })
     this.#raft = new Raft({ ...raft, id, recovered: storage.recovered, encodeEntry, random }, this.#startedMs)
     this.#commitIndex = this.#raft.commitIndex
     this.#reported = { role: 'follower', term: this.#raft.currentTerm, leader: null }
@@ -225,7 +225,7 @@ export class RaftNode implements Node {
   #received(message: PeerMessage): void {
     switch (message.type) {
       case 'ForwardedProposals':
-        this.#forwarded.push(message)
+        this.#forwarding.received(message)
         break
       case 'ForwardRefused': {
         if (message.origin !== this.#origin) return
@@ -304,36 +304,10 @@ export class RaftNode implements Node {
   }
 
   /** Commands that followers passed on; returns who passed on which origin, for refusals. */
-  #takeForwarded(nowMs: number): ReadonlyMap<number, NodeId> {
-    const forwarders = new Map<number, NodeId>()
-    if (this.#forwarded.length === 0) return forwarders
-    const forwarded = this.#forwarded
-    this.#forwarded = []
-    const unixMs = this.#options.clock.unixMs()
-    for (const { from, origin, term, proposals } of forwarded) {
-      if (term !== this.#raft.currentTerm) {
-        // Handed to the leader of another term: only then does the proposer know for certain when it can no longer commit.
-        const sequences = proposals.map(({ sequence }) => sequence)
-        this.#options.transport.send({
-          type: 'ForwardRefused',
-          from: this.id,
-          to: from,
-          term,
-          origin,
-          sequences,
-          reason: 'not-leader',
-        })
-        continue
-      }
-      forwarders.set(origin, from)
-      this.#raft.step(nowMs, {
-        type: 'propose',
-        proposals: proposals.map((proposal) => ({ ...proposal, origin })),
-        unixMs,
-        forwardedBy: from,
-      })
-    }
-    return forwarders
+  #takeForwarded(nowMs: number): Forwarders {
+    return this.#forwarding.take(this.#raft.currentTerm, (proposals, forwardedBy) => {
+      this.#raft.step(nowMs, { type: 'propose', proposals, unixMs: this.#options.clock.unixMs(), forwardedBy })
+    })
   }
 
   #handOverQueued(nowMs: number): void {
@@ -349,35 +323,10 @@ export class RaftNode implements Node {
       return
     }
     if (leader === null || !this.#options.transport.peers().some((peer) => peer.id === leader && peer.connected)) return
-    this.#forward(leader, currentTerm)
+    this.#forwarding.pass(this.#proposals.takeQueued(currentTerm), this.#origin, leader, currentTerm)
   }
 
-  #forward(leader: NodeId, term: number): void {
-    const { maxMessageBytes } = this.#options.raft
-    let proposals: { sequence: number; kind: 'json' | 'bytes'; payload: Uint8Array }[] = []
-    let bytes = 0
-    const flush = () => {
-      const message = {
-        type: 'ForwardedProposals',
-        from: this.id,
-        to: leader,
-        term,
-        origin: this.#origin,
-        proposals,
-      } as const
-      if (proposals.length > 0) this.#options.transport.send(message)
-      proposals = []
-      bytes = 0
-    }
-    for (const { sequence, kind, payload } of this.#proposals.takeQueued(term)) {
-      if (bytes + payload.length > maxMessageBytes) flush()
-      proposals.push({ sequence, kind, payload })
-      bytes += payload.length
-    }
-    flush()
-  }
-
-  #perform(work: Work, forwarders: ReadonlyMap<number, NodeId>, nowMs: number): void {
+  #perform(work: Work, forwarders: Forwarders, nowMs: number): void {
     const { transport } = this.#options
     for (const message of work.send) transport.send(message)
     if (work.save !== null) this.#save(work.save, nowMs)
@@ -438,23 +387,12 @@ export class RaftNode implements Node {
     for (const message of messages) this.#options.transport.send(message)
   }
 
-  #answerRefused(outcomes: readonly ProposalOutcome[], forwarders: ReadonlyMap<number, NodeId>, nowMs: number): void {
+  #answerRefused(outcomes: readonly ProposalOutcome[], forwarders: Forwarders, nowMs: number): void {
     const term = this.#raft.currentTerm
-    for (const { origin, sequence, refused } of outcomes) {
-      if (refused === null) continue
-      const forwarder = forwarders.get(origin)
-      if (forwarder !== undefined) {
-        const { transport } = this.#options
-        transport.send({
-          type: 'ForwardRefused',
-          from: this.id,
-          to: forwarder,
-          term,
-          origin,
-          sequences: [sequence],
-          reason: refused,
-        })
-      } else if (refused === 'tail-full') this.#proposals.refuseFull(sequence, term)
+    for (const outcome of outcomes) {
+      const { sequence, refused } = outcome
+      if (refused === null || this.#forwarding.refused(outcome, refused, forwarders, term)) continue
+      if (refused === 'tail-full') this.#proposals.refuseFull(sequence, term)
       else this.#proposals.requeue(sequence, term, nowMs)
     }
   }
@@ -471,7 +409,7 @@ export class RaftNode implements Node {
     this.#announceSoon()
     this.#options.applier.commit(commitIndex)
     this.#options.watcher?.commit(commitIndex)
-    if (this.#proposals.hasQueued || this.#forwarded.length > 0) this.#scheduleTurn()
+    if (this.#proposals.hasQueued || this.#forwarding.hasReceived) this.#scheduleTurn()
   }
 
   #announceSoon(): void {

@@ -1,13 +1,15 @@
 // A leader's term from its first moment: the no-op, proposals, heartbeats, and stepping down when the quorum is gone.
 
+import { assert } from './assert.ts'
 import { majorityReached } from './configuration.ts'
 import type { Entry, NodeId } from './entry.ts'
+import type { AppendEntriesResponse } from './messages.ts'
 import { Progress } from './progress.ts'
-import { confirmRounds, startRound } from './reads.ts'
-import { replicate } from './replication.ts'
+import { confirmRounds, releaseEarlyReads, startRound } from './reads.ts'
+import { advanceCommit, recordAnswer, replicate, replicateTo } from './replication.ts'
 import type { Leader } from './role.ts'
 import { becomeFollower, becomeRole, type RaftState, voters } from './state.ts'
-import { expireTransfer } from './transfer.ts'
+import { continueTransfer, expireTransfer } from './transfer.ts'
 import type { Proposal } from './work.ts'
 
 export function becomeLeader(s: RaftState): void {
@@ -78,6 +80,28 @@ export function handlePropose(
   const forwarder = forwardedBy === undefined ? undefined : s.role.progress.get(forwardedBy)
   if (forwarder !== undefined) forwarder.awaitsCommitOf = s.log.lastIndex
   replicate(s, s.role)
+}
+
+export function handleAppendEntriesResponse(s: RaftState, role: Leader, message: AppendEntriesResponse): void {
+  const progress = role.progress.get(message.from)
+  if (progress === undefined) return
+  recordAnswer(s, progress, message)
+  handleProgress(s, role)
+  if (message.round > progress.answeredRound) {
+    assert(
+      message.round <= role.round,
+      () => `${message.from} answered round ${message.round}, the last one is ${role.round}`,
+    )
+    progress.answeredRound = message.round
+    confirmRounds(s, role)
+  }
+  replicateTo(s, role, message.from, progress)
+  continueTransfer(s, role)
+}
+
+/** More is durable, here or on a follower. */
+export function handleProgress(s: RaftState, role: Leader): void {
+  if (advanceCommit(s, role)) releaseEarlyReads(s, role)
 }
 
 function refusal(s: RaftState): 'not-leader' | 'transferring' | 'tail-full' | null {

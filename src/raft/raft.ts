@@ -16,11 +16,11 @@ import {
   tickElection,
 } from './election.ts'
 import type { Entry, NodeId } from './entry.ts'
-import { handlePropose, tickLeader } from './leader.ts'
+import { handleAppendEntriesResponse, handleProgress, handlePropose, tickLeader } from './leader.ts'
 import { RaftLog } from './log.ts'
 import type { Message } from './messages.ts'
 import { handleReadIndex, handleReadIndexRequest, handleReadIndexResponse } from './reads.ts'
-import { advanceCommit, announceCommit, handleAppendEntriesResponse, handleLoaded, replicateTo } from './replication.ts'
+import { announceCommit, handleLoaded, replicateTo } from './replication.ts'
 import type { Role } from './role.ts'
 import {
   becomeFollower,
@@ -172,7 +172,7 @@ export class Raft {
     }
     s.log.saved(id, s.commitIndex)
     countOwnVote(s)
-    if (s.role.name === 'leader') advanceCommit(s, s.role)
+    if (s.role.name === 'leader') handleProgress(s, s.role)
   }
 
   #receive(message: Message): void {

@@ -5,20 +5,8 @@ import { majorityReached } from './configuration.ts'
 import type { NodeId } from './entry.ts'
 import type { ReadIndexRequest, ReadIndexResponse } from './messages.ts'
 import { sendHeartbeats } from './replication.ts'
-import type { Leader } from './role.ts'
+import type { Leader, PendingRead } from './role.ts'
 import { type RaftState, voters } from './state.ts'
-
-export interface Round {
-  readonly round: number
-  readonly startedMs: number
-}
-
-export interface PendingRead {
-  readonly readId: number
-  readonly from: NodeId
-  /** Where to read, and the round that must be confirmed; null until the leader has committed in its own term. */
-  ready: { readonly index: number; readonly round: number } | null
-}
 
 export function handleReadIndex(s: RaftState, readId: number): void {
   if (s.role.name === 'leader') {

@@ -5,10 +5,8 @@ import { majorityReached } from './configuration.ts'
 import type { Entry, EntryId, NodeId } from './entry.ts'
 import type { AppendEntriesResponse } from './messages.ts'
 import type { Progress } from './progress.ts'
-import { confirmRounds, releaseEarlyReads } from './reads.ts'
 import type { Leader } from './role.ts'
 import { type RaftState, voters } from './state.ts'
-import { continueTransfer } from './transfer.ts'
 
 /** Sends every follower what its window has room for. */
 export function replicate(s: RaftState, role: Leader): void {
@@ -100,33 +98,21 @@ export function sendHeartbeats(s: RaftState, role: Leader): void {
   }
 }
 
-export function handleAppendEntriesResponse(s: RaftState, role: Leader, message: AppendEntriesResponse): void {
-  const progress = role.progress.get(message.from)
-  if (progress === undefined) return
+/** What an answer says of the follower's log. */
+export function recordAnswer(s: RaftState, progress: Progress, message: AppendEntriesResponse): void {
   progress.lastContactMs = s.nowMs
   progress.lost = false
-  if (message.success) handleMatch(s, role, progress, message.matchIndex)
+  if (message.success) handleMatch(s, progress, message.matchIndex)
   else handleRejection(s, progress, message.rejectedIndex, message.hint)
-  if (message.round > progress.answeredRound) {
-    assert(
-      message.round <= role.round,
-      () => `${message.from} answered round ${message.round}, the last one is ${role.round}`,
-    )
-    progress.answeredRound = message.round
-    confirmRounds(s, role)
-  }
-  replicateTo(s, role, message.from, progress)
-  continueTransfer(s, role)
 }
 
-function handleMatch(s: RaftState, role: Leader, progress: Progress, matchIndex: number): void {
+function handleMatch(s: RaftState, progress: Progress, matchIndex: number): void {
   assert(
     matchIndex <= s.log.lastIndex,
     () => `A follower matches through ${matchIndex}, past the leader's last index ${s.log.lastIndex}`,
   )
-  const news = progress.matched(matchIndex)
+  progress.matched(matchIndex)
   if (progress.state === 'probe') progress.becomeReplicate()
-  if (news) advanceCommit(s, role)
 }
 
 function handleRejection(s: RaftState, progress: Progress, rejectedIndex: number, hint: EntryId): void {
@@ -136,15 +122,15 @@ function handleRejection(s: RaftState, progress: Progress, rejectedIndex: number
   progress.becomeProbe(Math.max(progress.matchIndex, agreed.index) + 1)
 }
 
-/** §5.3, §5.4: an entry of the own term that a majority holds on disk is committed, and so is everything before it. */
-export function advanceCommit(s: RaftState, role: Leader): void {
+/** §5.3, §5.4: an entry of the own term that a majority holds on disk is committed, and so is everything before it. True when that is news. */
+export function advanceCommit(s: RaftState, role: Leader): boolean {
   const matched = voters(s).map((id) =>
     id === s.options.id ? s.log.durableIndex : (role.progress.get(id)?.matchIndex ?? 0),
   )
   const index = majorityReached(matched)
-  if (index <= s.commitIndex) return
+  if (index <= s.commitIndex) return false
   // §5.4.2: older terms never commit by counting.
-  if (s.log.termAt(index) !== s.currentTerm) return
+  if (s.log.termAt(index) !== s.currentTerm) return false
   s.commitIndex = index
   let oldest = role.uncommitted[0]
   while (oldest !== undefined && oldest.lastIndex <= index) {
@@ -152,7 +138,7 @@ export function advanceCommit(s: RaftState, role: Leader): void {
     role.uncommitted.shift()
     oldest = role.uncommitted[0]
   }
-  releaseEarlyReads(s, role)
+  return true
 }
 
 /**

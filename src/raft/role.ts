@@ -3,7 +3,6 @@
 import { assert } from './assert.ts'
 import type { NodeId } from './entry.ts'
 import type { Progress } from './progress.ts'
-import type { PendingRead, Round } from './reads.ts'
 import type { RoleName } from './work.ts'
 
 export interface Follower {
@@ -44,6 +43,19 @@ export interface Leader {
   /** Appended in this term and not committed yet, oldest first, so that the tail stays bounded. */
   uncommitted: { readonly lastIndex: number; readonly bytes: number }[]
   uncommittedBytes: number
+}
+
+/** A heartbeat to every member whose answers confirm that this node still led when it was sent. */
+export interface Round {
+  readonly round: number
+  readonly startedMs: number
+}
+
+export interface PendingRead {
+  readonly readId: number
+  readonly from: NodeId
+  /** Where to read, and the round that must be confirmed; null until the leader has committed in its own term. */
+  ready: { readonly index: number; readonly round: number } | null
 }
 
 export interface Transfer {
