@@ -107,6 +107,7 @@ export class Log {
     this.#file.write(bytes, position.offset)
     await this.#file.sync()
     this.#end = { segment: position.segment, offset: position.offset + bytes.length }
+    this.#allocator.used(this.#end.offset)
     return position
   }
 

@@ -1,4 +1,5 @@
-// Makes the segments of the log ahead of need and off the hot path, so that an append never waits for space.
+// Makes the segments of the log ahead of need and off the hot path, so that an append never waits for space. The work is spread over the
+// appends: twice as much of the next segment is made as was used of the current one, so that it never comes as one burst that holds up the disk.
 // A segment appears under its name only when its header and its zeros are durable.
 
 import type { Disk, DiskFile } from './disk.ts'
@@ -7,7 +8,7 @@ import type { LogIdentity } from './segment.ts'
 import { encodeSegmentHeader, segmentHeaderBytes, segmentName } from './segment.ts'
 
 // Between two chunks the appends of the running segment get their turn at the disk.
-const chunkBytes = 1024 * 1024
+const chunkBytes = 256 * 1024
 
 export interface AllocatorOptions {
   readonly disk: Disk
@@ -29,6 +30,9 @@ export class SegmentAllocator {
   #next: number
   #making: Promise<void> | null = null
   #closing = false
+  /** How much of the next segment is due by now, and what waits for more to be. */
+  #dueBytes = chunkBytes
+  #becomesDue: (() => void) | null = null
 
   /** `current` is the segment in use, `ready` those behind it that exist unused. */
   constructor(options: AllocatorOptions, current: number, ready: readonly number[]) {
@@ -50,19 +54,40 @@ export class SegmentAllocator {
       })
   }
 
+  /** So much of the current segment is used. */
+  used(bytes: number): void {
+    this.#due(2 * bytes)
+  }
+
   /** The next segment, opened. Rejects when it cannot be made. */
   async take(): Promise<Segment> {
+    this.#due(Number.POSITIVE_INFINITY)
     if (this.#making) await this.#making
     if (this.#ready.length === 0) await this.#make()
     const number = this.#ready.shift() as number
     const file = await this.#options.disk.open(`${this.#options.directory}/${segmentName(number)}`, 'update')
+    this.#dueBytes = chunkBytes
     this.prepare()
     return { number, file }
   }
 
   async close(): Promise<void> {
     this.#closing = true
+    this.#due(Number.POSITIVE_INFINITY)
     await this.#making
+  }
+
+  #moreIsDue(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#becomesDue = resolve
+    })
+  }
+
+  #due(bytes: number): void {
+    if (bytes <= this.#dueBytes) return
+    this.#dueBytes = bytes
+    this.#becomesDue?.()
+    this.#becomesDue = null
   }
 
   async #make(): Promise<void> {
@@ -71,6 +96,7 @@ export class SegmentAllocator {
     await createDurably(disk, directory, segmentName(number), async (file) => {
       file.write(encodeSegmentHeader(identity, number), 0)
       for (let from = segmentHeaderBytes; from < segmentBytes; from += chunkBytes) {
+        while (from >= this.#dueBytes) await this.#moreIsDue()
         if (this.#closing) throw new Error('The log was closed while a segment was being made')
         await file.zeroFill(from, Math.min(from + chunkBytes, segmentBytes))
         await file.sync()

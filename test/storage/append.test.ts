@@ -322,3 +322,22 @@ for (const [name, broken] of brokenSaves) {
     assert.throws(() => broken(opened), { code: 'ERR_ASSERTION' })
   })
 }
+
+test('the next segment is made in step with the use of the current one, and is ready before it is needed', async () => {
+  const MiB = 1024 * 1024
+  const disk = new MemoryDisk()
+  const zeroed = new Map<string, number>()
+  disk.before = ({ kind, path }) => {
+    if (kind === 'zeroFill') zeroed.set(path, (zeroed.get(path) ?? 0) + 1)
+  }
+  const { save } = await open(disk.mount(), { segmentBytes: 4 * MiB })
+  const chunksOfNext = () => zeroed.get([...zeroed.keys()].find((path) => path.includes('0000000002')) ?? '') ?? 0
+  await until(() => chunksOfNext() === 1)
+  await save(entries(1, 1, 1, 0.9 * MiB), term1)
+  await until(() => chunksOfNext() === 8)
+  for (let settled = 0; settled < 100; settled++) await turn()
+  assert.equal(chunksOfNext(), 8, 'twice what was used, in chunks of a quarter of a MiB')
+  await save(entries(2, 2, 1, 0.9 * MiB))
+  await save(entries(3, 3, 1, 0.9 * MiB))
+  await until(() => chunksOfNext() === 16)
+})
