@@ -54,7 +54,7 @@ export interface NodeOptions {
 }
 
 /** After a commit, followers that nothing else told of it by then are told. */
-const announceAfterMs = 2
+const announceAfterMs = 10
 
 /** From 1 to 2^48 - 1. */
 function random48(random: () => number): number {
