@@ -1,5 +1,5 @@
 // npm run sim: the production code under seeded histories of faults. See test/sim/.
 
-import { main } from '../test/sim/cli.ts'
+import { main } from './sim/cli.ts'
 
 process.exitCode = await main(process.argv.slice(2))

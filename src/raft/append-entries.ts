@@ -86,7 +86,11 @@ function conflictHint(s: RaftState, prev: EntryId): EntryId {
   return s.log.lastAtMost(prev.index, prev.term)
 }
 
-/** From a leader of an older term: our term makes it step down (and frees a candidate that its stickiness would ignore). */
+/**
+ * From a leader of an older term: our term makes it step down (and frees a candidate that its stickiness would ignore). Nothing else of the
+ * request is repeated: the sender may lead our term by now, and its rounds of another term are not to be confirmed in this one.
+ */
 export function refuseStaleLeader(s: RaftState, message: AppendEntries): void {
-  refuse(s, message, { term: 0, index: 0 })
+  const nowhere: EntryId = { term: 0, index: 0 }
+  refuse(s, { ...message, round: 0, prev: nowhere }, nowhere)
 }

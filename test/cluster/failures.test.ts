@@ -30,6 +30,7 @@ describe('a cluster of three sidecars', () => {
   it('elects a leader within five seconds, and every node answers for it', async () => {
     cluster = await ClusterProcesses.prepare({ size: 3 })
     for (const { id } of cluster.sidecars) cluster.start(id)
+    for (const { id } of cluster.sidecars) await until(`${id} to serve`, 20_000, () => cluster.status(id))
     const leader = await cluster.leader(5_000)
     for (const { id, apiUrl } of cluster.sidecars) {
       const named = await until(`${id} to know the leader`, 5_000, async () => {

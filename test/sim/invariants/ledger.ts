@@ -1,0 +1,126 @@
+// Everything that the cluster promised, and the invariants over it, checked as it happens: at each message, save, commit and answer. A front to the
+// parts, for those who report to it.
+
+import type { PeerMessage } from '../../../src/node/ports.ts'
+import type { Entry, NodeId } from '../../../src/raft/entry.ts'
+import type { Recovered, Save } from '../../../src/raft/work.ts'
+import type { World } from '../world/world.ts'
+import { type Committed, CommittedLog, commandKey } from './committed-log.ts'
+import type { NodeRecord } from './node-record.ts'
+import { Promises } from './promises.ts'
+import { meaningOf, type ReferenceMachine } from './reference-machine.ts'
+import { Saves } from './saves.ts'
+import { Truth } from './truth.ts'
+
+export class Ledger {
+  readonly #truth: Truth
+  readonly #log: CommittedLog
+  readonly #promises: Promises
+  readonly #saves: Saves
+
+  constructor(world: World, ids: readonly NodeId[], voters: readonly NodeId[]) {
+    this.#truth = new Truth(world, ids, voters)
+    this.#log = new CommittedLog(this.#truth)
+    this.#promises = new Promises(this.#truth, this.#log)
+    this.#saves = new Saves(this.#truth)
+  }
+
+  /** The highest index that any node has committed. */
+  get commitIndex(): number {
+    return this.#log.length - 1
+  }
+
+  get reference(): ReferenceMachine {
+    return this.#log.reference
+  }
+
+  record(id: NodeId): NodeRecord {
+    return this.#truth.record(id)
+  }
+
+  committed(index: number): Committed | null {
+    return this.#log.at(index)
+  }
+
+  // From the nodes
+
+  sent(message: PeerMessage): void {
+    this.#promises.sent(message)
+  }
+
+  issued(id: NodeId, save: Save): void {
+    this.#saves.issued(id, save)
+  }
+
+  /** `problem`: what the disk does not hold of it, or null. */
+  saved(id: NodeId, save: Save, problem: string | null): void {
+    this.#saves.saved(id, save, problem)
+  }
+
+  restarted(id: NodeId, recovered: Recovered): void {
+    this.#saves.restarted(id, recovered)
+  }
+
+  advanced(id: NodeId, commitIndex: number): void {
+    this.#log.advanced(id, commitIndex)
+  }
+
+  /** A state machine took these commands; `mayForget`: results of a batch whose answer was lost are null. */
+  applied(
+    id: NodeId,
+    appliedIndex: number,
+    entries: readonly Entry[],
+    results: readonly unknown[],
+    mayForget: boolean,
+  ): void {
+    this.#log.applied(id, appliedIndex, entries, results, mayForget)
+  }
+
+  // From the clients
+
+  /** An answer to a proposal; `result` is null when none was waited for. */
+  acknowledged(
+    id: NodeId,
+    payload: Uint8Array,
+    answer: { index: number; term: number; timestampMs: number },
+    result: unknown,
+  ): void {
+    const { index, term, timestampMs } = answer
+    const entry = this.committed(index)?.entry
+    if (entry === undefined || entry.term !== term) {
+      this.#truth.world.violated(
+        'acknowledged is committed',
+        `${id} acknowledges ${commandKey(payload)} at ${index}/t${term}, which is not committed`,
+      )
+    } else if (commandKey(entry.payload) !== commandKey(payload)) {
+      this.#truth.world.violated(
+        'answers reach their proposer',
+        `${id} answers ${commandKey(payload)} with entry ${index}, which is ${commandKey(entry.payload)}`,
+      )
+    } else if (entry.timestampMs !== timestampMs) {
+      this.#truth.world.violated(
+        'answers reach their proposer',
+        `${id} answers entry ${index} with cluster time ${timestampMs}, not ${entry.timestampMs}`,
+      )
+    } else if (result !== null && meaningOf(result) !== this.committed(index)?.result) {
+      this.#truth.world.violated(
+        'answers reach their proposer',
+        `${id} answers entry ${index} with ${meaningOf(result)}, not ${this.committed(index)?.result}`,
+      )
+    }
+  }
+
+  notApplied(id: NodeId, payload: Uint8Array): void {
+    this.#log.refused(id, payload)
+  }
+
+  /** A read barrier was answered; `committedBefore` was the commit index when it was asked for. */
+  barrier(id: NodeId, index: number, committedBefore: number): void {
+    if (index < committedBefore) {
+      this.#truth.world.violated(
+        'reads are not stale',
+        `${id} reads at ${index}; ${committedBefore} was committed when it was asked`,
+      )
+    }
+  }
+}

@@ -1,0 +1,39 @@
+// What is known of the whole cluster from outside, as the invariants share it.
+
+import type { Entry, NodeId } from '../../../src/raft/entry.ts'
+import type { World } from '../world/world.ts'
+import { EntryRegistry } from './entry-registry.ts'
+import { NodeRecord } from './node-record.ts'
+
+export class Truth {
+  readonly world: World
+  readonly voters: readonly NodeId[]
+  readonly records: ReadonlyMap<NodeId, NodeRecord>
+  readonly registry = new EntryRegistry()
+  /** Who led each term. */
+  readonly leaders = new Map<number, NodeId>()
+  /** Of all terms in which anybody stood for election. */
+  highestTerm = 0
+
+  constructor(world: World, ids: readonly NodeId[], voters: readonly NodeId[]) {
+    this.world = world
+    this.voters = voters
+    this.records = new Map(ids.map((id) => [id, new NodeRecord(id)]))
+  }
+
+  record(id: NodeId): NodeRecord {
+    const record = this.records.get(id)
+    if (record === undefined) throw new Error(`No member ${id}`)
+    return record
+  }
+
+  /** An entry in the log of a node, behind one of that term. */
+  see(entry: Entry, prevTerm: number, by: NodeId): void {
+    const problem = this.registry.see(entry, prevTerm)
+    if (problem === null) return
+    this.world.violated(
+      problem.includes('cluster time') ? 'cluster time never goes back' : 'log matching',
+      `${by}: ${problem}`,
+    )
+  }
+}

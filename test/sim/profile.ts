@@ -1,0 +1,136 @@
+// What one seed's world is like: how many nodes, how fast everything is, and its own mix of faults (swarm testing: a history with three kinds
+// of fault finds what one with all of them hides).
+
+import { Random } from './world/random.ts'
+
+export const faultKinds = [
+  'loss',
+  'delay',
+  'duplication',
+  'reordering',
+  'partition',
+  'one-way-partition',
+  'clogged-link',
+  'reset-connection',
+  'false-hint',
+  'crash',
+  'power-loss',
+  'ill-timed-power-loss',
+  'quick-restart',
+  'whole-cluster-down',
+  'pause',
+  'late-turns',
+  'transfer',
+  'slow-disk',
+  'hung-disk',
+  'disk-error',
+  'full-disk',
+  'bit-rot',
+  'clock-skew',
+  'clock-jump',
+  'slow-application',
+  'failing-application',
+  'restarting-application',
+] as const
+
+export type FaultKind = (typeof faultKinds)[number]
+
+export interface Profile {
+  readonly seed: number
+  readonly members: number
+  /** Of the members, how many only learn. */
+  readonly learners: number
+  readonly faults: ReadonlySet<FaultKind>
+  /** The mean time between two faults, of whatever kind, over the whole cluster. */
+  readonly faultEveryMs: number
+  /** Before any were taken away, so that the others keep their times. */
+  readonly drawnKinds: number
+  readonly safetyMs: number
+  /** Once the faults have stopped. */
+  readonly livenessMs: number
+  readonly machine: 'kv' | 'app'
+  /** An application that only watches, beside the kv machine. */
+  readonly hasWatcher: boolean
+  readonly app: AppProfile
+  readonly network: { readonly latencyMs: number; readonly jitterMs: number }
+  readonly syncMs: number
+  readonly segmentBytes: number
+  readonly raft: {
+    readonly electionTimeoutMinMs: number
+    readonly electionTimeoutMaxMs: number
+    readonly heartbeatIntervalMs: number
+    readonly maxInFlightMessages: number
+    readonly maxMessageBytes: number
+    readonly maxUncommittedBytes: number
+    readonly maxCachedBytes: number
+  }
+  readonly limits: { readonly maxPendingProposals: number; readonly maxPendingBytes: number }
+  readonly clients: number
+  readonly operationEveryMs: number
+  readonly keys: number
+  readonly payloadBytes: number
+  readonly readShare: number
+}
+
+export interface AppProfile {
+  /** What an application knows after its own restart: all, nothing, or an older state. */
+  readonly memory: 'durable' | 'none' | 'rewinds'
+  /** It does not say where it stands, so that the node's cursor decides. */
+  readonly hidesPosition: boolean
+}
+
+/** A tick of a node is a tenth of its heartbeat interval. */
+export const tickMs = 3
+
+export function drawProfile(seed: number, without: readonly FaultKind[] = []): Profile {
+  const random = new Random(seed, 'profile')
+  const share = random.pick([0.1, 0.2, 0.4])
+  const drawn = faultKinds.filter(() => random.chance(share))
+  const machine = random.chance(0.7) ? 'kv' : 'app'
+  const small = random.chance(0.5)
+  const members = random.pick([1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 6, 7])
+  return {
+    seed,
+    members,
+    learners: members > 1 && random.chance(0.15) ? 1 : 0,
+    faults: new Set(drawn.filter((kind) => !without.includes(kind))),
+    drawnKinds: drawn.length,
+    faultEveryMs: random.pick([15, 40, 40, 100, 100, 250]),
+    safetyMs: 700 * tickMs,
+    livenessMs: 300 * tickMs,
+    machine,
+    hasWatcher: machine === 'kv' && random.chance(0.2),
+    app: {
+      memory: random.pick(['durable', 'none', 'rewinds']),
+      hidesPosition: random.chance(0.2),
+    },
+    network: { latencyMs: random.pick([0.1, 0.5, 2]), jitterMs: random.pick([0.1, 1, 4]) },
+    syncMs: random.pick([0.1, 0.5, 2, 8]),
+    segmentBytes: random.pick([4096, 8192, 32_768]),
+    raft: {
+      electionTimeoutMinMs: 150,
+      electionTimeoutMaxMs: 300,
+      heartbeatIntervalMs: 10 * tickMs,
+      maxInFlightMessages: small ? 1 + random.below(3) : 64,
+      maxMessageBytes: small ? 200 + random.below(1000) : 65_536,
+      maxUncommittedBytes: random.chance(0.2) ? 2000 : 1_000_000,
+      maxCachedBytes: random.chance(0.6) ? 200 + random.below(3000) : 1_000_000,
+    },
+    limits: {
+      maxPendingProposals: random.chance(0.1) ? 5 : 1000,
+      maxPendingBytes: random.chance(0.1) ? 2000 : 1_000_000,
+    },
+    clients: 1 + random.below(5),
+    operationEveryMs: random.between(6, 60),
+    keys: 1 + random.below(4),
+    payloadBytes: random.pick([10, 10, 100, 600]),
+    readShare: random.between(0.2, 0.7),
+  }
+}
+
+export function describeProfile(profile: Profile): string {
+  const { members, learners, machine, hasWatcher, faults, app } = profile
+  const application =
+    machine === 'app' || hasWatcher ? ` (${app.memory}${app.hidesPosition ? ', hides its position' : ''})` : ''
+  return `${members} nodes${learners > 0 ? ` (${learners} a learner)` : ''}, ${machine}${hasWatcher ? ' and a watcher' : ''}${application}; faults: ${[...faults].join(', ') || 'none'}`
+}

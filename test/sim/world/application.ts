@@ -1,0 +1,154 @@
+// An application behind its hooks, in a process of its own: it takes batches late, loses answers, is down for a while, and after a restart may have
+// forgotten everything or stand at an older state. It checks that commands come to it in order and that none is left out.
+
+import type { ApplyOutcome, StateMachine } from '../../../src/machine/state-machine.ts'
+import type { Entry } from '../../../src/raft/entry.ts'
+import type { Ledger } from '../invariants/ledger.ts'
+import { ReferenceMachine } from '../invariants/reference-machine.ts'
+import type { AppProfile } from '../profile.ts'
+import type { Random } from './random.ts'
+import type { Owner, World } from './world.ts'
+
+interface State {
+  readonly machine: ReferenceMachine
+  readonly position: number
+}
+
+export class Application {
+  readonly #world: World
+  readonly #random: Random
+  readonly #ledger: Ledger
+  readonly #profile: AppProfile
+  readonly #name: string
+  #machine = new ReferenceMachine()
+  #position = 0
+  #older: State = { machine: new ReferenceMachine(), position: 0 }
+  isDown = false
+  delayMs = 0.2
+  /** Of each request: an answer that is lost, or no use. */
+  failureChance = 0
+
+  constructor(world: World, random: Random, ledger: Ledger, profile: AppProfile, name: string) {
+    this.#world = world
+    this.#random = random
+    this.#ledger = ledger
+    this.#profile = profile
+    this.#name = name
+  }
+
+  get position(): number {
+    return this.#position
+  }
+
+  valueOf(key: string): string | null {
+    return this.#machine.items.get(key)?.valueJson ?? null
+  }
+
+  itemsOf(): ReferenceMachine {
+    return this.#machine
+  }
+
+  restart(): void {
+    // One that neither remembers nor says where it stands could never be served rightly.
+    if (this.#profile.memory === 'durable' || this.#profile.hidesPosition) return
+    if (this.#profile.memory === 'none') {
+      this.#machine = new ReferenceMachine()
+      this.#position = 0
+    } else {
+      this.#machine = this.#older.machine.copy()
+      this.#position = this.#older.position
+    }
+    this.#world.tell(this.#name, `app   restarts at ${this.#position}`)
+  }
+
+  heal(): void {
+    this.isDown = false
+    this.delayMs = 0.2
+    this.failureChance = 0
+  }
+
+  /** As one process of the node reaches it. */
+  machineFor(owner: Owner): StateMachine {
+    return {
+      position: () => this.#ask(owner),
+      apply: (after, commands) => this.#request(owner, after, commands),
+      snapshot: async () => null,
+      restore: async () => {
+        throw new Error('This application offers no snapshots')
+      },
+      size: null,
+      close: async () => {},
+    }
+  }
+
+  #ask(owner: Owner): Promise<number | null> {
+    return new Promise((resolve, reject) => {
+      this.#world.after(owner, this.#latencyMs(), () => {
+        if (this.isDown || this.#random.chance(this.failureChance)) reject(new Error('connection refused'))
+        else resolve(this.#profile.hidesPosition ? null : this.#position)
+      })
+    })
+  }
+
+  #request(owner: Owner, after: number, commands: readonly Entry[]): Promise<ApplyOutcome> {
+    return new Promise((resolve) => {
+      // What is on its way arrives, whatever becomes of the node that sent it.
+      this.#world.after(this.#world.nature, this.#latencyMs(), () => {
+        const outcome = this.#take(after, commands)
+        this.#world.after(owner, this.#latencyMs(), () => resolve(outcome))
+      })
+    })
+  }
+
+  #latencyMs(): number {
+    return this.delayMs * (0.5 + this.#random.exponential(0.5))
+  }
+
+  #take(after: number, commands: readonly Entry[]): ApplyOutcome {
+    const unavailable: ApplyOutcome = { type: 'retry', afterMs: null, reason: 'the application is down' }
+    if (this.isDown) return unavailable
+    const failure = this.#random.chance(this.failureChance) ? this.#random.pick(['before', 'after', 'malformed']) : null
+    if (failure === 'before') return unavailable
+    if (failure === 'malformed') return { type: 'malformed', reason: 'not the answer that was expected' }
+    if (!this.#profile.hidesPosition && after !== this.#position) return { type: 'elsewhere', position: this.#position }
+    const results = commands.map((command) => this.#apply(command))
+    return failure === 'after' ? unavailable : { type: 'applied', results }
+  }
+
+  #apply(command: Entry): unknown {
+    const committed = this.#ledger.committed(command.index)
+    if (committed === null || committed.entry.term !== command.term) {
+      this.#world.violated(
+        'state machine safety',
+        `${this.#name} gets entry ${command.index} of term ${command.term}, which is not committed`,
+      )
+      return null
+    }
+    if (command.index > this.#position) {
+      if (committed.previousCommand !== this.#position) {
+        const gap = `${this.#name} is at ${this.#position} and gets command ${command.index}, which follows ${committed.previousCommand}`
+        this.#world.violated('commands are delivered in order', gap)
+      }
+      if (this.#random.chance(0.05)) this.#older = { machine: this.#machine.copy(), position: this.#position }
+      const result = this.#machine.apply(command.kind, command.payload, command.index)
+      this.#position = command.index
+      return result
+    }
+    if (!this.#profile.hidesPosition) {
+      this.#world.violated(
+        'commands are applied once',
+        `${this.#name} is at ${this.#position} and gets command ${command.index} again`,
+      )
+    }
+    return resultOf(committed.result)
+  }
+}
+
+/** A repeated command gets its first answer. */
+function resultOf(meaning: string | null): unknown {
+  const [ok, code, existed, createdIndex, modifiedIndex] = (meaning ?? '').split('/').map((text) => {
+    if (text === 'undefined') return undefined
+    return text === 'true' || text === 'false' ? text === 'true' : Number.isNaN(Number(text)) ? text : Number(text)
+  })
+  return { ok, code, existed, createdIndex, modifiedIndex }
+}

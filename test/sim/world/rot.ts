@@ -1,0 +1,88 @@
+// Bit rot: one bit of a disk changes. Only where the storage must notice, or where it makes no difference: what was acknowledged last, and is not
+// marked as durable yet, cannot be told from a write that was torn.
+
+import {
+  batchHeaderAt,
+  batchHeaderBytes,
+  isBefore,
+  logIdentity,
+  type Position,
+  segmentHeaderBytes,
+  segmentNumber,
+} from '../../../src/storage/segment.ts'
+import type { SimDisk } from './disk.ts'
+import type { Inode } from './inode.ts'
+import type { Random } from './random.ts'
+
+interface Place {
+  readonly path: string
+  readonly inode: Inode
+  readonly from: number
+  readonly to: number
+}
+
+/** Says where, or returns null when there is no such place now. */
+export function rot(disk: SimDisk, random: Random, directory: string): string | null {
+  const places = [...markedLog(disk, directory), ...unusedSpace(disk), ...doubledSlots(disk, directory)]
+  if (places.length === 0) return null
+  const { path, inode, from, to } = random.pick(places)
+  const position = from + random.below(to - from)
+  disk.hasRotted = true
+  inode.rot(position, random.below(8))
+  return `${path} at ${position}`
+}
+
+function segments(disk: SimDisk): { path: string; inode: Inode; number: number }[] {
+  return [...disk.durableFiles]
+    .map(([path, inode]) => ({ path, inode, number: segmentNumber(path.split('/').at(-1) ?? '') ?? 0 }))
+    .filter(({ number }) => number > 0)
+    .sort((a, b) => a.number - b.number)
+}
+
+/** Headers of segments, and batches below the highest durable mark. */
+function markedLog(disk: SimDisk, directory: string): Place[] {
+  const incarnation = incarnationOf(disk, directory)
+  if (incarnation === null) return []
+  const identity = logIdentity('simulated', incarnation)
+  let mark: Position = { segment: 0, offset: 0 }
+  for (const { inode, number } of segments(disk)) {
+    const { bytes } = inode.durable
+    for (let offset = segmentHeaderBytes; ; ) {
+      const header = batchHeaderAt(bytes, identity, { segment: number, offset })
+      if (header === null) break
+      if (isBefore(mark, header.mark)) mark = header.mark
+      offset += batchHeaderBytes + header.contentBytes
+    }
+  }
+  return segments(disk).flatMap(({ path, inode, number }) => {
+    const to = number < mark.segment ? inode.durable.size : number === mark.segment ? mark.offset : 0
+    return to > segmentHeaderBytes ? [{ path, inode, from: 0, to }] : []
+  })
+}
+
+function unusedSpace(disk: SimDisk): Place[] {
+  const last = segments(disk).at(-1)
+  if (last === undefined || last.inode.hasPending) return []
+  const { path, inode } = last
+  const { bytes } = inode.durable
+  let from = bytes.length
+  while (from > 0 && bytes[from - 1] === 0) from--
+  return from < bytes.length ? [{ path, inode, from, to: bytes.length }] : []
+}
+
+/** Either slot of the metafile, once both hold the same value. */
+function doubledSlots(disk: SimDisk, directory: string): Place[] {
+  const inode = disk.durableFiles.get(`${directory}/metafile`)
+  if (inode === undefined || inode.hasPending) return []
+  const { bytes } = inode.durable
+  const half = bytes.length / 2
+  const size = bytes.readUInt32LE(12)
+  const isDoubled = bytes.subarray(24, 24 + size).equals(bytes.subarray(half + 24, half + 24 + size))
+  if (!isDoubled) return []
+  return [0, half].map((from) => ({ path: `${directory}/metafile`, inode, from, to: from + 24 + size }))
+}
+
+function incarnationOf(disk: SimDisk, directory: string): string | null {
+  const bytes = disk.durableFiles.get(`${directory}/metafile`)?.durable.bytes
+  return bytes === undefined ? null : (/"incarnation":"([0-9a-f]+)"/.exec(bytes.toString('latin1'))?.[1] ?? null)
+}
