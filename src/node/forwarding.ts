@@ -10,16 +10,29 @@ export interface ForwardingOptions {
   readonly id: NodeId
   readonly transport: Pick<Transport, 'send'>
   readonly maxMessageBytes: number
+  /** What waits here for its turn is refused past this much, as the log's tail is. */
+  readonly maxWaitingBytes: number
 }
+
+/** What a command takes in memory besides its payload, roughly: so that many tiny ones are bounded, too. */
+const overheadBytes = 64
 
 /** Who passed on which origin, in one turn. */
 export type Forwarders = ReadonlyMap<number, NodeId>
 
 export const nobody: Forwarders = new Map()
 
+interface RefusedBatch {
+  readonly to: NodeId
+  readonly origin: number
+  readonly reason: ForwardRefused['reason']
+  readonly sequences: number[]
+}
+
 export class Forwarding {
   readonly #options: ForwardingOptions
   #received: ForwardedProposals[] = []
+  #receivedBytes = 0
 
   constructor(options: ForwardingOptions) {
     this.#options = options
@@ -46,6 +59,13 @@ export class Forwarding {
 
   /** Leader: they wait here until their turn to be appended. */
   received(message: ForwardedProposals): void {
+    const { from, origin, term, proposals } = message
+    if (this.#receivedBytes >= this.#options.maxWaitingBytes) {
+      const sequences = proposals.map(({ sequence }) => sequence)
+      this.#refuse(from, term, origin, sequences, 'tail-full')
+      return
+    }
+    for (const { payload } of proposals) this.#receivedBytes += overheadBytes + payload.length
     this.#received.push(message)
   }
 
@@ -58,6 +78,7 @@ export class Forwarding {
     if (this.#received.length === 0) return nobody
     const received = this.#received
     this.#received = []
+    this.#receivedBytes = 0
     const forwarders = new Map<number, NodeId>()
     for (const { from, origin, term: handedTerm, proposals } of received) {
       if (handedTerm !== term) {
@@ -75,12 +96,24 @@ export class Forwarding {
     return forwarders
   }
 
-  /** Leader: tells the forwarder of a proposal that the core refused; false when it is this node's own. */
-  refused(outcome: ProposalOutcome, reason: ForwardRefused['reason'], forwarders: Forwarders, term: number): boolean {
-    const forwarder = forwarders.get(outcome.origin)
-    if (forwarder === undefined) return false
-    this.#refuse(forwarder, term, outcome.origin, [outcome.sequence], reason)
-    return true
+  /** Leader: tells the forwarders of what the core refused, in one message for each batch; returns the refusals that are this node's own. */
+  refused(outcomes: readonly ProposalOutcome[], forwarders: Forwarders, term: number): readonly ProposalOutcome[] {
+    const own: ProposalOutcome[] = []
+    const batches: RefusedBatch[] = []
+    for (const outcome of outcomes) {
+      const { origin, sequence, refused: reason } = outcome
+      if (reason === null) continue
+      const to = forwarders.get(origin)
+      if (to === undefined) {
+        own.push(outcome)
+        continue
+      }
+      const last = batches.at(-1)
+      if (last?.origin === origin && last.reason === reason) last.sequences.push(sequence)
+      else batches.push({ to, origin, reason, sequences: [sequence] })
+    }
+    for (const { to, origin, reason, sequences } of batches) this.#refuse(to, term, origin, sequences, reason)
+    return own
   }
 
   #refuse(

@@ -76,6 +76,9 @@ export class RaftNode implements Node {
   #cancelTimer: () => void = () => {}
   #cancelAnnouncement: (() => void) | null = null
   #inputs: Input[] = []
+  /** The leader of this term refused: it is asked again after the next tick, not as fast as messages go to and fro. */
+  #refusedTerm = 0
+  #stop: Promise<void> | null = null
   /** The newest save that is durable. */
   #savedId = 0
   #savedIsNews = false
@@ -98,7 +101,12 @@ export class RaftNode implements Node {
       repeatAfterMs: raft.heartbeatIntervalMs,
     })
     const { id, storage, encodeEntry, transport } = options
-    this.#forwarding = new Forwarding({ id, transport, maxMessageBytes: raft.maxMessageBytes })
+    this.#forwarding = new Forwarding({
+      id,
+      transport,
+      maxMessageBytes: raft.maxMessageBytes,
+      maxWaitingBytes: raft.maxUncommittedBytes,
+    })
     this.#raft = new Raft({ ...raft, id, recovered: storage.recovered, encodeEntry, random }, this.#startedMs)
     this.#commitIndex = this.#raft.commitIndex
     this.#reported = { role: 'follower', term: this.#raft.currentTerm, leader: null }
@@ -140,7 +148,12 @@ export class RaftNode implements Node {
   }
 
   /** Hands leadership over, lets what is under way come to its end, and closes everything. `graceMs` bounds the waiting. */
-  async stop(graceMs: number): Promise<void> {
+  stop(graceMs: number): Promise<void> {
+    this.#stop ??= this.#stopOnce(graceMs)
+    return this.#stop
+  }
+
+  async #stopOnce(graceMs: number): Promise<void> {
     if (this.#state === 'running') {
       this.#state = 'stopping'
       this.#proposals.refuseQueued()
@@ -223,12 +236,14 @@ export class RaftNode implements Node {
   }
 
   #received(message: PeerMessage): void {
+    if (this.#state === 'stopped') return
     switch (message.type) {
       case 'ForwardedProposals':
         this.#forwarding.received(message)
         break
       case 'ForwardRefused': {
         if (message.origin !== this.#origin) return
+        if (message.reason !== 'tail-full') this.#refusedTerm = message.term
         for (const sequence of message.sequences) {
           if (message.reason === 'tail-full') this.#proposals.refuseFull(sequence, message.term)
           else this.#proposals.requeue(sequence, message.term, this.#options.clock.monotonicMs())
@@ -281,6 +296,7 @@ export class RaftNode implements Node {
     for (const input of inputs) this.#raft.step(nowMs, input)
     if (this.#tickDue) {
       this.#tickDue = false
+      this.#refusedTerm = 0
       this.#raft.step(nowMs, { type: 'tick' })
       this.#proposals.expire(nowMs)
       this.#reads.tick(nowMs, this.#raft.leader !== null, this.appliedIndex)
@@ -322,6 +338,7 @@ export class RaftNode implements Node {
       this.#raft.step(nowMs, { type: 'propose', proposals, unixMs })
       return
     }
+    if (this.#refusedTerm === currentTerm) return
     if (leader === null || !this.#options.transport.peers().some((peer) => peer.id === leader && peer.connected)) return
     this.#forwarding.pass(this.#proposals.takeQueued(currentTerm), this.#origin, leader, currentTerm)
   }
@@ -354,8 +371,10 @@ export class RaftNode implements Node {
     durable.then(
       () => {
         if (this.#state === 'stopped') return
-        observer.event({ type: 'saved', durationMs: clock.monotonicMs() - nowMs, entries: save.entries.length })
-        this.#saved(save.id)
+        this.#guard(() => {
+          observer.event({ type: 'saved', durationMs: clock.monotonicMs() - nowMs, entries: save.entries.length })
+          this.#saved(save.id)
+        })
       },
       (error) => this.#fail(error),
     )
@@ -389,9 +408,8 @@ export class RaftNode implements Node {
 
   #answerRefused(outcomes: readonly ProposalOutcome[], forwarders: Forwarders, nowMs: number): void {
     const term = this.#raft.currentTerm
-    for (const outcome of outcomes) {
-      const { sequence, refused } = outcome
-      if (refused === null || this.#forwarding.refused(outcome, refused, forwarders, term)) continue
+    for (const { sequence, refused } of this.#forwarding.refused(outcomes, forwarders, term)) {
+      if (refused === null) continue
       if (refused === 'tail-full') this.#proposals.refuseFull(sequence, term)
       else this.#proposals.requeue(sequence, term, nowMs)
     }

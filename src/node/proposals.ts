@@ -117,6 +117,7 @@ export class Proposals {
   requeue(sequence: number, term: number, nowMs: number): void {
     const pending = this.#pending.get(sequence)
     if (pending === undefined || pending.handedTerm !== term || pending.committed !== null) return
+    if (pending.handedTerm === 0) return
     pending.handedTerm = 0
     pending.queuedMs = nowMs
     this.#queued.push(pending)

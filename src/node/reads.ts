@@ -95,6 +95,8 @@ export class Reads {
       ? () => new ReadError('read-timeout', 'Cannot read: no quorum confirmed the leader in time')
       : () => new ReadError('no-leader', 'Cannot read: no leader is known to this node')
     this.#waiting = keepUnexpired(this.#waiting, nowMs, unanswered)
+    if (this.#asked !== null)
+      this.#asked = { ...this.#asked, waiters: keepUnexpired(this.#asked.waiters, nowMs, unanswered) }
     this.#applying = keepUnexpired(
       this.#applying,
       nowMs,

@@ -229,3 +229,43 @@ test('A command that the old leader lost is proposed again by the new one, and o
   await kit.apply()
   assert.equal(lost.value?.index, 3)
 })
+
+test('What followers pass on while a batch is under way is bounded', async () => {
+  const kit = await leader({ raft: { maxUncommittedBytes: 1000 } })
+  watch(kit.node.propose(command(), timeoutMs))
+  await kit.settle()
+  for (let sequence = 1; sequence <= 10; sequence++) await kit.receive(forwarded([sequence], { size: 400 }))
+  const refused = kit.sent('ForwardRefused')
+  assert.deepEqual(
+    refused.flatMap(({ sequences }) => sequences),
+    [4, 5, 6, 7, 8, 9, 10],
+  )
+  assert.equal(
+    refused.every(({ reason, term }) => reason === 'tail-full' && term === 1),
+    true,
+  )
+})
+
+for (const reason of ['transferring', 'not-leader'] as const) {
+  test(`A command that the same leader refused (${reason}) is not passed to it again before a tick`, async () => {
+    const kit = await follower()
+    watch(kit.node.propose(command(), timeoutMs))
+    await kit.settle()
+    const { origin } = passedOn(kit)
+    kit.forget()
+    await kit.receive({ type: 'ForwardRefused', from: 'n2', to: 'n1', term: 1, origin, sequences: [1], reason })
+    assert.equal(kit.sent('ForwardedProposals').length, 0)
+    await kit.advance(tickMs)
+    assert.equal(kit.sent('ForwardedProposals').length, 1)
+  })
+}
+
+test('Commands of one batch that the core refuses are refused in one message', async () => {
+  const kit = await leader({ raft: { maxUncommittedBytes: 100, maxInFlightMessages: 8 } })
+  await kit.receive(forwarded([1], { size: 200 }))
+  await kit.receive(forwarded([2, 3, 4]))
+  assert.deepEqual(
+    kit.sent('ForwardRefused').map(({ sequences }) => sequences),
+    [[2, 3, 4]],
+  )
+})

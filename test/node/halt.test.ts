@@ -115,3 +115,14 @@ test('A command that cannot be encoded halts the node rather than leave a hole',
   assert.equal(kit.fatal.length, 1)
   assert.equal(waiting.state, 'leadership-lost/unknown')
 })
+
+test('A failure to send what rested on a save halts the node', async () => {
+  const kit = await follower()
+  const send = kit.transport.send.bind(kit.transport)
+  kit.transport.send = (message) => {
+    if (message.type === 'AppendEntriesResponse') throw new Error('Cannot encode')
+    send(message)
+  }
+  await kit.receive(appendEntries({ term: 1, entries: logOf([1]) }))
+  assert.equal(kit.fatal.length, 1)
+})

@@ -405,3 +405,10 @@ test('The counters tell what became of all', async () => {
   )
   assert.equal(all.filter(({ state }) => state === 'pending').length, 0)
 })
+
+test('A refusal that names no term queues nothing twice', () => {
+  const proposals = new Proposals(7, { maxPendingProposals: 9, maxPendingBytes: 100, leaderPatienceMs: 2000 })
+  watch(proposals.add(command(), 'applied', 0, timeoutMs))
+  proposals.requeue(1, 0, 0)
+  assert.equal(proposals.takeQueued(1).length, 1)
+})

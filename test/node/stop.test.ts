@@ -88,3 +88,13 @@ test('A disk that fails while the node stops ends the stopping', async () => {
   await kit.advance(tickMs)
   assert.deepEqual([stop.state, kit.fatal.length], ['resolved', 1])
 })
+
+test('A second stop waits for the first, and both end with everything closed', async () => {
+  const kit = await leader()
+  const handed = watch(kit.node.propose(command(), timeoutMs))
+  await kit.settle()
+  watch(kit.node.stop(10_000))
+  watch(kit.node.stop(10_000))
+  await kit.settle()
+  assert.equal(handed.state, 'pending')
+})
