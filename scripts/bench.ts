@@ -43,7 +43,7 @@ try {
   console.log(`Idle memory (resident): ${idleBytes.join(', ')} MiB; the leader is ${leader.id}`)
   const floorPort = await startFloor()
   // Code that has not run a few ten thousand times is not compiled yet, and a service is measured as it is after its first minute.
-  for (const port of [leader.apiPort, floorPort]) await load(port, 64, 6)
+  for (const port of [leader.apiPort, floorPort]) await load(port, 64, 15)
   const measured = new Map<string, Point[]>()
   for (let round = 0; round < rounds; round++) {
     for (const count of clients) {

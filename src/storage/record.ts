@@ -57,7 +57,38 @@ export function encodeEntry(fields: EntryFields): Entry {
   record[39] = 0
   record.set(fields.payload, recordHeaderBytes)
   writeU32(record, 0, crc32(record.subarray(checksumBytes)))
-  return { index, term, kind, timestampMs, origin, sequence, payload: record.subarray(recordHeaderBytes), record }
+  return new RecordEntry(index, term, kind, record)
+}
+
+/** Tens of thousands of entries are in memory at any time: what is asked of each only once or twice stays in its record until then. */
+class RecordEntry implements Entry {
+  readonly index: number
+  readonly term: number
+  readonly kind: EntryKind
+  readonly record: Buffer
+
+  constructor(index: number, term: number, kind: EntryKind, record: Buffer) {
+    this.index = index
+    this.term = term
+    this.kind = kind
+    this.record = record
+  }
+
+  get timestampMs(): number {
+    return readU48(this.record, 20)
+  }
+
+  get origin(): number {
+    return readU48(this.record, 26)
+  }
+
+  get sequence(): number {
+    return readU48(this.record, 32)
+  }
+
+  get payload(): Buffer {
+    return this.record.subarray(recordHeaderBytes)
+  }
 }
 
 /** The entries whose records fill `bytes` exactly; they are views into it. Throws RecordError. */
@@ -121,16 +152,7 @@ function decode(buffer: Buffer, offset: number): Entry {
   const kind = kinds[code]
   if (kind === undefined) throw new RecordError(offset, `its kind is ${code}, not 1 to ${kinds.length - 1}`)
   if (record[39] !== 0) throw new RecordError(offset, `its version is ${record[39]}, this program reads version 0`)
-  return {
-    index: readU48(record, 8),
-    term: readU48(record, 14),
-    kind,
-    timestampMs: readU48(record, 20),
-    origin: readU48(record, 26),
-    sequence: readU48(record, 32),
-    payload: record.subarray(recordHeaderBytes),
-    record,
-  }
+  return new RecordEntry(readU48(record, 8), readU48(record, 14), kind, record)
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {
