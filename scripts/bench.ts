@@ -67,6 +67,7 @@ try {
   }
   const loadedBytes = cluster.sidecars.map(({ id, child }) => `${id} ${mebibytes(residentBytes(child?.pid))}`)
   console.log(`Memory after the load (resident): ${loadedBytes.join(', ')} MiB`)
+  console.log(`A follower serves again ${(await restartMs()).toFixed(0)} ms after the start that follows its SIGKILL`)
   console.log(`Bare write + fdatasync of 128 bytes on a preallocated file: ${bareSyncUs().toFixed(0)} µs (median)`)
 } finally {
   for (const child of floor) child.kill('SIGKILL')
@@ -136,6 +137,18 @@ function median(points: readonly Point[]): Point {
 
 function show({ perSecond, p50Ms, p99Ms }: Point): string {
   return `${String(perSecond).padStart(6)}/s · p50 ${p50Ms.toFixed(2)} ms · p99 ${p99Ms.toFixed(2)} ms`
+}
+
+/** From the start of the process to its first answer, with the lock of the killed one in its way and the whole log to be read. */
+async function restartMs(): Promise<number> {
+  const leader = await cluster.leader()
+  const follower = cluster.sidecars.find(({ id }) => id !== leader.id)
+  if (follower === undefined) throw new Error('There is no follower')
+  await cluster.kill(follower.id)
+  const startedMs = performance.now()
+  cluster.start(follower.id)
+  await until('the follower to serve', 20_000, () => cluster.status(follower.id))
+  return performance.now() - startedMs
 }
 
 function residentBytes(pid: number | undefined): number {

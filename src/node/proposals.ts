@@ -115,9 +115,9 @@ export class Proposals {
 
   /** The leader of this term did not append it: it waits for the next one. */
   requeue(sequence: number, term: number, nowMs: number): void {
-    const pending = this.#pending.get(sequence)
+    // Term 0: it was never handed over, and waits already.
+    const pending = term === 0 ? undefined : this.#pending.get(sequence)
     if (pending === undefined || pending.handedTerm !== term || pending.committed !== null) return
-    if (pending.handedTerm === 0) return
     pending.handedTerm = 0
     pending.queuedMs = nowMs
     this.#queued.push(pending)
