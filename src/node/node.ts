@@ -2,6 +2,7 @@
 // is to be done. Promises leave only after the save that they rest on; any failure of the disk, or of an invariant, ends the node.
 
 import { exitCodes, FatalError } from '../errors.ts'
+import { assert } from '../raft/assert.ts'
 import { isMember } from '../raft/configuration.ts'
 import type { EncodeEntry, Entry, NodeId } from '../raft/entry.ts'
 import type { Message } from '../raft/messages.ts'
@@ -418,9 +419,9 @@ export class RaftNode implements Node {
   #committed(commitIndex: number, nowMs: number): void {
     const from = this.#commitIndex + 1
     this.#commitIndex = commitIndex
-    // Entries that left memory, or never were in it, are older than any proposal that waits here.
+    // Every entry that came while this process runs is seen here before it may leave memory: none that answers a proposal is missed.
     const entries =
-      this.#raft.cachedEntries(from, commitIndex, Number.POSITIVE_INFINITY) ?? this.#cachedTail(commitIndex)
+      this.#raft.cachedEntries(from, commitIndex, Number.POSITIVE_INFINITY) ?? this.#cachedTail(from, commitIndex)
     const { count, oldestArrivalMs } = this.#proposals.committed(entries, nowMs)
     if (count > 0)
       this.#options.observer.event({ type: 'committed', proposals: count, latencyMs: nowMs - oldestArrivalMs })
@@ -438,7 +439,10 @@ export class RaftNode implements Node {
     })
   }
 
-  #cachedTail(commitIndex: number): readonly Entry[] {
+  /** At a start, what is committed reaches back to entries that the disk held before: older than any proposal that waits here. */
+  #cachedTail(from: number, commitIndex: number): readonly Entry[] {
+    const { lastIndex } = this.#options.storage.recovered
+    assert(from <= lastIndex, () => `Entry ${from} left memory before it was known to be committed`)
     return this.#raft.cachedEntries(this.#raft.log.cachedFrom, commitIndex, Number.POSITIVE_INFINITY) ?? []
   }
 

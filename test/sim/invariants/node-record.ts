@@ -28,6 +28,11 @@ export class NodeRecord {
     return this.issued.length - 1
   }
 
+  /** It leads this term as far as it knows, so its log is that of the term's leader; once it is in a later term, others may have replaced its end. */
+  isLeading(term: number): boolean {
+    return this.leads === term && this.issuedHardState.currentTerm === term
+  }
+
   issue(save: Save): void {
     this.lastSaveId = save.id
     if (save.hardState !== null) this.issuedHardState = save.hardState

@@ -116,7 +116,7 @@ export class Promises {
         'promises are durable',
         `${record.id} acknowledges ${matchIndex} to ${to}; durable are ${record.durable.length - 1} entries`,
       )
-    } else if (leader.leads === term && record.durable[matchIndex] !== leader.issued[matchIndex]) {
+    } else if (leader.isLeading(term) && record.durable[matchIndex] !== leader.issued[matchIndex]) {
       this.#truth.world.violated(
         'promises are durable',
         `${record.id} acknowledges entry ${matchIndex} to ${to}; it has it of term ${record.durable[matchIndex]}, the leader of ${leader.issued[matchIndex]}`,
