@@ -1,6 +1,6 @@
 // What the rest of the house may ask of a node: api/ is written against this, and tests put a fake behind it.
 
-import type { Outcome, ProposalErrorCode } from '../errors.ts'
+import type { ProposalErrorCode } from '../errors.ts'
 import type { Configuration } from '../raft/configuration.ts'
 import type { NodeId } from '../raft/entry.ts'
 import type { RoleName } from '../raft/work.ts'
@@ -95,5 +95,3 @@ export interface Node {
   status(): NodeStatus
   counters(): ProposalCounters
 }
-
-export type { Outcome }

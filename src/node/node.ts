@@ -470,7 +470,7 @@ export class RaftNode implements Node {
     }
   }
 
-  /** Resolves when another node leads and every client has its answer, or when the time is over. */
+  /** Resolves when this node has handed over (or has no quorum to hand over to) and every client has its answer, or when the time is over. */
   async #settled(graceMs: number): Promise<void> {
     const { clock } = this.#options
     const deadlineMs = clock.monotonicMs() + graceMs

@@ -59,7 +59,7 @@ export class Reads {
     return this.#lastReadId
   }
 
-  /** `index` null: nobody could answer now; the question is put again at the next tick. */
+  /** `index` null: nobody could answer now; the question is put again a little later, or as soon as another leader is known. */
   answered(readId: number, index: number | null, appliedIndex: number): void {
     const asked = this.#asked
     if (asked === null || asked.readId !== readId || index === null) return

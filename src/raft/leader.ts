@@ -85,8 +85,7 @@ export function handlePropose(
 export function handleAppendEntriesResponse(s: RaftState, role: Leader, message: AppendEntriesResponse): void {
   const progress = role.progress.get(message.from)
   if (progress === undefined) return
-  recordAnswer(s, progress, message)
-  handleProgress(s, role)
+  if (recordAnswer(s, progress, message)) handleProgress(s, role)
   if (message.round > progress.answeredRound) {
     assert(
       message.round <= role.round,

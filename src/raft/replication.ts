@@ -98,21 +98,23 @@ export function sendHeartbeats(s: RaftState, role: Leader): void {
   }
 }
 
-/** What an answer says of the follower's log. */
-export function recordAnswer(s: RaftState, progress: Progress, message: AppendEntriesResponse): void {
+/** What an answer says of the follower's log; true when more of it is durable than was known. */
+export function recordAnswer(s: RaftState, progress: Progress, message: AppendEntriesResponse): boolean {
   progress.lastContactMs = s.nowMs
   progress.lost = false
-  if (message.success) handleMatch(s, progress, message.matchIndex)
-  else handleRejection(s, progress, message.rejectedIndex, message.hint)
+  if (message.success) return handleMatch(s, progress, message.matchIndex)
+  handleRejection(s, progress, message.rejectedIndex, message.hint)
+  return false
 }
 
-function handleMatch(s: RaftState, progress: Progress, matchIndex: number): void {
+function handleMatch(s: RaftState, progress: Progress, matchIndex: number): boolean {
   assert(
     matchIndex <= s.log.lastIndex,
     () => `A follower matches through ${matchIndex}, past the leader's last index ${s.log.lastIndex}`,
   )
-  progress.matched(matchIndex)
+  const isNews = progress.matched(matchIndex)
   if (progress.state === 'probe') progress.becomeReplicate()
+  return isNews
 }
 
 function handleRejection(s: RaftState, progress: Progress, rejectedIndex: number, hint: EntryId): void {

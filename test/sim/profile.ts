@@ -1,6 +1,7 @@
 // What one seed's world is like: how many nodes, how fast everything is, and its own mix of faults (swarm testing: a history with three kinds
 // of fault finds what one with all of them hides).
 
+import type { NodeOptions } from '../../src/node/node.ts'
 import { Random } from './world/random.ts'
 
 export const faultKinds = [
@@ -55,15 +56,7 @@ export interface Profile {
   readonly network: { readonly latencyMs: number; readonly jitterMs: number }
   readonly syncMs: number
   readonly segmentBytes: number
-  readonly raft: {
-    readonly electionTimeoutMinMs: number
-    readonly electionTimeoutMaxMs: number
-    readonly heartbeatIntervalMs: number
-    readonly maxInFlightMessages: number
-    readonly maxMessageBytes: number
-    readonly maxUncommittedBytes: number
-    readonly maxCachedBytes: number
-  }
+  readonly raft: NodeOptions['raft']
   readonly limits: { readonly maxPendingProposals: number; readonly maxPendingBytes: number }
   readonly clients: number
   readonly operationEveryMs: number
