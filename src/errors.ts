@@ -46,6 +46,38 @@ export class ReadError extends Error {
   }
 }
 
+/** A snapshot that could not be taken. Source: the node. */
+export class SnapshotError extends Error {
+  /** `snapshot-unsupported`: the state machine offers none. `snapshot-failed`: it could not give one now, try again. */
+  readonly code: 'snapshot-unsupported' | 'snapshot-failed' | 'storage-full' | 'shutting-down'
+
+  constructor(code: SnapshotError['code'], message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'SnapshotError'
+    this.code = code
+  }
+}
+
+/** There is no room on the disk for this; nothing of it was left behind, and it may be tried again. Source: the storage. */
+export class StorageFullError extends Error {
+  readonly code = 'storage-full'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'StorageFullError'
+  }
+}
+
+/** What was received, or is to be restored, is no snapshot, or a damaged one. Source: the storage, a state machine. */
+export class InvalidSnapshotError extends Error {
+  readonly code = 'invalid-snapshot'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'InvalidSnapshotError'
+  }
+}
+
 /** The process cannot start or go on; `main` prints the message in one line and leaves with the exit code. */
 export class FatalError extends Error {
   readonly exitCode: ExitCode

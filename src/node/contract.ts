@@ -38,6 +38,8 @@ export interface MemberStatus {
   readonly leader: boolean
   /** A connection is up. */
   readonly reachable: boolean
+  /** Why it and this node do not speak to each other, in a sentence; null when they do, or when it is just not reached. */
+  readonly refusal: string | null
   /** As the leader sees it; null elsewhere. */
   readonly matchIndex: number | null
   /** Entries behind the leader's log; null on followers. */
@@ -59,11 +61,35 @@ export interface NodeStatus {
   readonly members: readonly MemberStatus[]
   readonly configuration: Configuration
   readonly pendingProposals: number
+  /** The newest snapshot here; null: none yet. */
+  readonly snapshot: SnapshotView | null
+  /** Why the log is not compacted, in one sentence; null when it is, or when it need not be. */
+  readonly compactionBlocked: string | null
+  /** A save has been under way for longer than half of an election timeout. */
+  readonly isStorageStalled: boolean
+  /** The room that is kept for an emergency is in use, or gone: no proposals are taken. */
+  readonly isStorageFull: boolean
   /** Why the state machine is not being fed, in one sentence; null when it is. */
   readonly applierBlocked: string | null
   /** The same of the application that only observes (STATE_MACHINE=kv with APP_URL); null without one. */
   readonly observerBlocked: string | null
   readonly uptimeMs: number
+}
+
+/** A snapshot that is durable on this node. */
+export interface SnapshotView {
+  /** The last entry whose effect it holds. */
+  readonly index: number
+  readonly term: number
+  readonly sizeBytes: number
+}
+
+/** A snapshot's file, to be read as it is and closed. */
+export interface Backup {
+  readonly snapshot: SnapshotView
+  /** Fills `into` from `position`; fewer bytes only where the file ends. Rejects with FatalError at bit rot or when the disk fails. */
+  read(into: Uint8Array, position: number): Promise<number>
+  close(): Promise<void>
 }
 
 /** Since the start of the process. */
@@ -92,6 +118,10 @@ export interface Node {
   /** Highest index this node's state machine holds. Cheap: every response carries it. */
   readonly appliedIndex: number
   readonly currentTerm: number
+  /** Takes a snapshot now; without a new one when the newest is of this very index. Rejects with SnapshotError. */
+  takeSnapshot(): Promise<SnapshotView>
+  /** Takes one as above, and opens it. Rejects with SnapshotError. */
+  openBackup(): Promise<Backup>
   status(): NodeStatus
   counters(): ProposalCounters
 }

@@ -2,8 +2,9 @@
 // everything else runs there as it runs in production.
 
 import type { Configuration, Member } from '../raft/configuration.ts'
-import type { Entry, NodeId } from '../raft/entry.ts'
+import type { Entry, EntryId, NodeId } from '../raft/entry.ts'
 import type { Message } from '../raft/messages.ts'
+import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { Recovered, RoleName, Save } from '../raft/work.ts'
 
 /** Time and turns of the event loop; injected so that a simulator can own them. */
@@ -26,10 +27,60 @@ export interface Storage {
   save(save: Save): Promise<void>
   /**
    * Durable entries in order from index `from` through at most `through`, ending early at `maxBytes` (at least one entry) or where the
-   * log was truncated meanwhile.
+   * log was truncated or compacted meanwhile.
    */
   read(from: number, through: number, maxBytes: number): Promise<readonly Entry[]>
+  /** Entries through this one are no longer wanted: their room is given up soon, and they are not read any more. */
+  compact(through: EntryId): void
+  /**
+   * Makes a snapshot durable, whole or not at all, and keeps the one before. One call at a time. Rejects with StorageFullError, and leaves
+   * nothing behind, when there is no room for it; with what `body` threw when that failed.
+   */
+  takeSnapshot(header: SnapshotHeader, body: AsyncIterable<Uint8Array>): Promise<SnapshotFile>
+  /** The newest snapshot, to be closed after use; it stays readable though newer ones replace it. Null: there is none. */
+  openSnapshot(): Promise<StoredSnapshot | null>
+  /** What the newest one is; null: there is none. */
+  readonly newestSnapshot: SnapshotFile | null
+  /**
+   * Begins to take in the snapshot of a leader, or goes on with it when it is the one that was begun before; another one that was begun is
+   * given up. It becomes this node's own by the save that names it.
+   */
+  receiveSnapshot(file: SnapshotFile): Promise<IncomingSnapshot>
+  /** The room that is kept for an emergency is in use, or gone: no proposals should be taken until there is room again. */
+  readonly isFull: boolean
   close(): Promise<void>
+}
+
+export interface SnapshotHeader extends SnapshotMetadata {
+  /** Index of the last command that the state machine's state holds; at or before the last entry included. */
+  readonly machinePosition: number
+}
+
+/** A snapshot as a file: what tells it from every other one, and its size on disk and on the wire. */
+export interface SnapshotFile {
+  readonly lastIncluded: EntryId
+  readonly sizeBytes: number
+  /** Over all bytes before it; the last four of the file. */
+  readonly checksum: number
+}
+
+export interface StoredSnapshot {
+  readonly file: SnapshotFile
+  readonly header: SnapshotHeader
+  /** The file's bytes as they are, from `position`; fewer only where it ends. They were verified when the node started or took it. */
+  read(into: Uint8Array, position: number): Promise<number>
+  /** What the state machine gave, each part verified before it is handed out. Throws FatalError (dataError) at bit rot. */
+  body(): AsyncIterable<Uint8Array>
+  close(): Promise<void>
+}
+
+export interface IncomingSnapshot {
+  /** So many bytes are here; the next ones go behind them. */
+  readonly sizeBytes: number
+  /** Rejects with StorageFullError when there is no room. */
+  append(bytes: Uint8Array): Promise<void>
+  /** All bytes are here: verifies every one of them and makes them durable. Rejects with InvalidSnapshotError, and begins anew at 0, when they are not what was announced. */
+  finish(): Promise<SnapshotHeader>
 }
 
 /** A follower passes the commands of its application on to the leader. Its entries carry `origin` and `sequence`, by which the proposer knows them again. */
@@ -55,19 +106,77 @@ export interface ForwardRefused {
   readonly term: number
   readonly origin: number
   readonly sequences: readonly number[]
-  readonly reason: 'not-leader' | 'transferring' | 'tail-full'
+  readonly reason: 'not-leader' | 'transferring' | 'tail-full' | 'storage-full'
 }
 
-export type PeerMessage = Message | ForwardedProposals | ForwardRefused
+/** Leader: this snapshot is there for you. Repeated until it is answered. */
+export interface SnapshotOffer {
+  readonly type: 'SnapshotOffer'
+  readonly from: NodeId
+  readonly to: NodeId
+  readonly term: number
+  readonly file: SnapshotFile
+}
+
+/** Travels on a link of its own, so that bulk never delays a heartbeat. */
+export interface SnapshotChunk {
+  readonly type: 'SnapshotChunk'
+  readonly from: NodeId
+  readonly to: NodeId
+  readonly term: number
+  readonly lastIncluded: EntryId
+  /** Where in the file the bytes stand. */
+  readonly offset: number
+  readonly bytes: Uint8Array
+}
+
+/** Follower: so many bytes of it are here, go on behind them; all of them: nothing more is wanted. */
+export interface SnapshotAck {
+  readonly type: 'SnapshotAck'
+  readonly from: NodeId
+  readonly to: NodeId
+  readonly term: number
+  readonly lastIncluded: EntryId
+  readonly offset: number
+}
+
+export type PeerMessage = Message | ForwardedProposals | ForwardRefused | SnapshotOffer | SnapshotChunk | SnapshotAck
 
 export interface Peer {
   readonly id: NodeId
   readonly connected: boolean
   /** What the peer announced in its handshake; null until it did, or if it has none. */
   readonly appUrl: string | null
+  /** Why it and this node do not speak to each other, in a sentence; null when they do, or when it just is not reached. */
+  readonly refusal: string | null
+}
+
+/** What a node shows of itself in each handshake, so that one that forgot something is found out. */
+export interface Standing {
+  /** Drawn at random when the data directory was made: an emptied one has another. */
+  readonly incarnation: string
+  /** Durable. */
+  readonly currentTerm: number
+  /** Durable; a snapshot's last entry counts. */
+  readonly lastIndex: number
+}
+
+/** What each other node was last known to have shown and acknowledged, over restarts of this one. */
+export interface AcquaintanceStore {
+  /** What was last saved; empty when nothing was. */
+  load(): ReadonlyMap<NodeId, Standing>
+  /** Resolves once it is durable. One call at a time. */
+  save(standings: ReadonlyMap<NodeId, Standing>): Promise<void>
 }
 
 export interface TransportEvents {
+  /** What this node shows of itself in a handshake, now. */
+  standing(): Standing
+  /**
+   * A member has shown who it is; nothing that it says is handed over, and nothing is sent to it, before this resolves. A sentence: it has
+   * forgotten what it once promised, and is refused with that.
+   */
+  greeted(id: NodeId, standing: Standing): Promise<string | null>
   received(message: PeerMessage): void
   /** The connection that this node sends to the peer over is up. */
   peerUp(id: NodeId): void
@@ -78,7 +187,7 @@ export interface TransportEvents {
 export interface Transport {
   /** Begins to listen, dial and report. */
   start(events: TransportEvents): Promise<void>
-  /** In order, at most once. Dropped silently when the peer is not connected or its queue is full: Raft repeats. */
+  /** In order (snapshot chunks among themselves), at most once. Dropped silently when the peer is not connected or its queue is full: Raft repeats. */
   send(message: PeerMessage): void
   /** Whom to dial, and whose calls to accept; the own id among them is ignored. */
   setMembers(members: readonly Member[]): void
@@ -88,8 +197,21 @@ export interface Transport {
 
 /** Entries as an applier reads them: committed ones only. */
 export interface CommittedEntries {
-  /** In order from `from`, at least one unless nothing is committed there; from memory when it can. */
+  /** In order from `from`, at least one unless the log begins later by now; from memory when it can. */
   read(from: number, through: number, maxBytes: number): Promise<readonly Entry[]> | readonly Entry[]
+  /** The first entry that the log still holds. */
+  readonly firstIndex: number
+  /** The newest snapshot, for a machine that the log no longer reaches back to; to be closed after use. Null: there is none that would do for it. */
+  openSnapshot(): Promise<StoredSnapshot | null>
+}
+
+/** A picture of a state machine's state, taken between two batches; applying goes on while the body is read. Read it to its end, or call `return` of its iterator. */
+export interface MachineSnapshot {
+  /** Every entry through here is in the state. */
+  readonly appliedIndex: number
+  /** Index of the last command in the state. */
+  readonly position: number
+  readonly body: AsyncIterable<Uint8Array>
 }
 
 export interface ApplierEvents {
@@ -100,6 +222,8 @@ export interface ApplierEvents {
   applied(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[]): void
   /** The state machine lost what came after this index (restarted, restored): it will be applied again. */
   rewound(appliedIndex: number): void
+  /** The state machine was brought to this index by a snapshot; what the commands up to it answered is not known here. */
+  restored(appliedIndex: number): void
 }
 
 /** Feeds one state machine with committed entries, in order, without ever holding the loop. */
@@ -111,6 +235,11 @@ export interface Applier {
   readonly appliedIndex: number
   /** Null, or in one sentence why delivery does not go on. */
   readonly blocked: string | null
+  /**
+   * Once no batch is in flight. Null: the machine offers no snapshots. Rejects when it cannot give one now. One call at a time; applying goes on
+   * when it resolves.
+   */
+  snapshot(): Promise<MachineSnapshot | null>
   close(): Promise<void>
 }
 
@@ -125,6 +254,12 @@ export type NodeEvent =
   /** Proposals of this node's clients that were committed in one step; the latency is the oldest one's, from its arrival. */
   | { readonly type: 'committed'; readonly proposals: number; readonly latencyMs: number }
   | { readonly type: 'applied'; readonly commands: number }
+  | { readonly type: 'snapshotTaken'; readonly file: SnapshotFile; readonly durationMs: number }
+  | { readonly type: 'snapshotSkipped'; readonly reason: string }
+  | { readonly type: 'snapshotSent'; readonly to: NodeId; readonly file: SnapshotFile; readonly durationMs: number }
+  | { readonly type: 'snapshotInstalled'; readonly from: NodeId; readonly file: SnapshotFile }
+  | { readonly type: 'compacted'; readonly firstIndex: number }
+  | { readonly type: 'storage'; readonly isStalled: boolean; readonly isFull: boolean }
 
 export interface NodeObserver {
   event(event: NodeEvent): void

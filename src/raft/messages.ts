@@ -1,6 +1,7 @@
 // What nodes say to each other. Names and fields are the Raft paper's where it has them.
 
 import type { Entry, EntryId, NodeId } from './entry.ts'
+import type { SnapshotMetadata } from './snapshot.ts'
 
 interface Envelope {
   readonly from: NodeId
@@ -41,7 +42,12 @@ export interface AppendEntries extends Envelope {
   readonly round: number
 }
 
-export type AppendEntriesResponse = Envelope & { readonly type: 'AppendEntriesResponse'; readonly round: number } & (
+export type AppendEntriesResponse = Envelope & {
+  readonly type: 'AppendEntriesResponse'
+  readonly round: number
+  /** The follower's disk has no room to spare: it is no good heir of leadership. */
+  readonly isStorageFull: boolean
+} & (
     | {
         readonly success: true
         /** The follower's log is durable and equal to the leader's up to here. */
@@ -55,6 +61,15 @@ export type AppendEntriesResponse = Envelope & { readonly type: 'AppendEntriesRe
         readonly hint: EntryId
       }
   )
+
+/**
+ * §7. The follower's node makes it when the whole snapshot of that leader has come, in chunks that the core never sees, and has been verified.
+ * It is answered as an AppendEntries through the snapshot's last entry is.
+ */
+export interface InstallSnapshot extends Envelope {
+  readonly type: 'InstallSnapshot'
+  readonly snapshot: SnapshotMetadata
+}
 
 /** §3.10 of Ongaro's thesis: start an election now, the leader hands over. */
 export interface TimeoutNow extends Envelope {
@@ -84,3 +99,6 @@ export type Message =
   | TimeoutNow
   | ReadIndexRequest
   | ReadIndexResponse
+
+/** What the core is given: what came from others, and what this node made of what came. */
+export type Received = Message | InstallSnapshot

@@ -3,11 +3,12 @@
 
 import type { IndexedConfiguration } from './configuration.ts'
 import type { Entry, EntryId, EntryKind, NodeId } from './entry.ts'
-import type { Message } from './messages.ts'
+import type { Message, Received } from './messages.ts'
+import type { SnapshotMetadata } from './snapshot.ts'
 
 export type Input =
   | { readonly type: 'tick' }
-  | { readonly type: 'receive'; readonly message: Message }
+  | { readonly type: 'receive'; readonly message: Received }
   /** Appends them all, in order, or refuses them all; `proposals` of the work says which. */
   | {
       readonly type: 'propose'
@@ -29,6 +30,12 @@ export type Input =
   | { readonly type: 'peerUp'; readonly id: NodeId }
   /** Hands leadership to the named voter, or to the one whose log is longest. */
   | { readonly type: 'transferLeadership'; readonly to: NodeId | null }
+  /** A snapshot of this node's own state machine is durable; what lies far enough behind it may leave the log. */
+  | { readonly type: 'snapshotTaken'; readonly snapshot: SnapshotMetadata }
+  /** The snapshot that was to be sent to this follower could not be: find out anew what it needs. */
+  | { readonly type: 'snapshotFailed'; readonly to: NodeId }
+  /** `isStalled`: a save has been under way for too long. `isFull`: the room that is kept for an emergency is in use, or gone. */
+  | { readonly type: 'storage'; readonly isStalled: boolean; readonly isFull: boolean }
 
 export interface Proposal {
   readonly kind: EntryKind
@@ -43,11 +50,13 @@ export interface HardState {
   readonly votedFor: NodeId | null
 }
 
-/** To be made durable in the order of the numbers, hard state before entries. */
+/** To be made durable in the order of the numbers: hard state first, then the snapshot, then entries. */
 export interface Save {
   /** Counts up from 1, without gaps. */
   readonly id: number
   readonly hardState: HardState | null
+  /** The snapshot that was received from the leader becomes this node's own, and the log begins anew behind it: all that it held is gone. */
+  readonly snapshot: SnapshotMetadata | null
   /** Contiguous. When the first one's index is not past the log's end, everything from it on is replaced. */
   readonly entries: readonly Entry[]
 }
@@ -57,7 +66,7 @@ export interface ProposalOutcome {
   readonly sequence: number
   /** Where it was appended; or why it was not (then it never entered the log). */
   readonly accepted: EntryId | null
-  readonly refused: 'not-leader' | 'transferring' | 'tail-full' | null
+  readonly refused: 'not-leader' | 'transferring' | 'tail-full' | 'storage-full' | null
 }
 
 export interface ReadOutcome {
@@ -74,6 +83,12 @@ export interface Load {
   readonly maxBytes: number
 }
 
+/** A follower needs what the log no longer holds: this snapshot, which is durable here, is to be sent to it. */
+export interface SnapshotToSend {
+  readonly to: NodeId
+  readonly lastIncluded: EntryId
+}
+
 export interface Work {
   /** May go at once: they rest on nothing that is not durable yet. */
   readonly send: readonly Message[]
@@ -86,6 +101,9 @@ export interface Work {
   readonly proposals: readonly ProposalOutcome[]
   readonly reads: readonly ReadOutcome[]
   readonly loads: readonly Load[]
+  readonly snapshots: readonly SnapshotToSend[]
+  /** Entries through this one have left the log for good, and storage may give up their room; null: none since the last time. */
+  readonly compactThrough: EntryId | null
   /** Set when the configuration in force changed. */
   readonly configuration: IndexedConfiguration | null
 }
@@ -95,13 +113,15 @@ export type RoleName = 'follower' | 'precandidate' | 'candidate' | 'leader'
 /** What the log and metafile held when the node started. */
 export interface Recovered {
   readonly hardState: HardState
-  /** The entry before the first one that the log holds: the last one in the snapshot, or 0/0. */
+  /** The newest snapshot; null without one. */
+  readonly snapshot: SnapshotMetadata | null
+  /** The entry before the first one that the log holds, at or before the snapshot's last one; 0/0 for a whole log. */
   readonly base: EntryId
   /** Terms of the log after `base`, as runs in rising order of `from`: all entries from `from` to the next run have `term`. */
   readonly termRuns: readonly { readonly from: number; readonly term: number }[]
   readonly lastIndex: number
   /** Cluster time of the last entry, 0 without one. */
   readonly lastTimestampMs: number
-  /** The founding (or the snapshot's) configuration first, then those of the log in order. */
+  /** The founding (or the snapshot's) configuration first, then those that follow it in the log, in order. */
   readonly configurations: readonly IndexedConfiguration[]
 }
