@@ -25,6 +25,7 @@ import type { Received } from './messages.ts'
 import { handleReadIndex, handleReadIndexRequest, handleReadIndexResponse } from './reads.ts'
 import { announceCommit, giveUpSnapshot, handleLoaded, replicateTo } from './replication.ts'
 import type { Role } from './role.ts'
+import type { SnapshotMetadata } from './snapshot.ts'
 import {
   becomeFollower,
   emptyOutbox,
@@ -60,6 +61,7 @@ export class Raft {
       // What is in a snapshot is committed.
       commitIndex: snapshot?.lastIncluded.index ?? 0,
       snapshot,
+      neededFrom: Number.POSITIVE_INFINITY,
       storage: { stalledSinceMs: null, isFull: false },
       // §5.2: every node starts as a follower.
       role: {
@@ -123,7 +125,7 @@ export class Raft {
         if (s.role.name === 'leader') handleTransferLeadership(s, s.role, input.to)
         return
       case 'snapshotTaken':
-        handleSnapshotTaken(s, input.snapshot)
+        handleSnapshotTaken(s, input.snapshot, input.neededFrom)
         return
       case 'snapshotFailed': {
         const progress = s.role.name === 'leader' ? s.role.progress.get(input.to) : undefined
@@ -291,6 +293,11 @@ export class Raft {
     return this.#s.currentTerm
   }
 
+  /** The term that a crash now would leave. */
+  get durableTerm(): number {
+    return this.#s.durable.currentTerm
+  }
+
   get votedFor(): NodeId | null {
     return this.#s.votedFor
   }
@@ -312,6 +319,10 @@ export class Raft {
     const { role } = this.#s
     if (role.name === 'leader') return this.id
     return role.name === 'follower' ? role.leader : null
+  }
+
+  get snapshot(): SnapshotMetadata | null {
+    return this.#s.snapshot
   }
 
   get log(): Omit<RaftLog, 'append' | 'takeUnsaved' | 'saved' | 'compactTo' | 'reset'> {
