@@ -6,6 +6,7 @@ import test from 'node:test'
 import type { Entry, EntryId } from '../../src/raft/entry.ts'
 import type { HardState } from '../../src/raft/work.ts'
 import { segmentName } from '../../src/storage/segment.ts'
+import { snapshotName } from '../../src/storage/snapshot-file.ts'
 import type { PowerFailure } from './memory-disk.ts'
 import { losesEverything, losesNothing, losesSome, MemoryDisk } from './memory-disk.ts'
 import type { Encoded, Opened } from './storage-kit.ts'
@@ -230,7 +231,18 @@ for (const [name, crash] of crashes) {
       assert(![...machine.files().keys()].some((path) => path.includes('.snapshot.tmp')), after)
       // What a node has seen at its start it may act upon: it must not be gone after another crash.
       machine.failPower(losesEverything)
-      assert.deepEqual(await stateOf(await open(machine.mount())), found, after)
+      const again = await open(machine.mount())
+      assert.deepEqual(await stateOf(again), found, after)
+      // And it goes on from there.
+      const { hardState, lastIndex } = again.storage.recovered
+      const next = entries(lastIndex + 1, lastIndex + 2, hardState.currentTerm + 1)
+      const nextHardState = { currentTerm: hardState.currentTerm + 1, votedFor: null }
+      await again.save(next, nextHardState)
+      machine.failPower(losesEverything)
+      const { base, log, ...rest } = await stateOf(await open(machine.mount()))
+      assert.deepEqual(rest, { hardState: nextHardState, snapshot: found.snapshot }, after)
+      assert.deepEqual(log.slice(-2), ids(next), after)
+      assert(base.index + log.length === lastIndex + 2 && base.index >= found.base.index, after)
       if (halted) continue
       assert(operations > 350, `the script went through without a crash after ${operations} operations`)
       assert.equal(run.acknowledged, script.flatMap((act) => (act === 'idle' ? [] : (act.saves ?? []))).length)
@@ -266,34 +278,66 @@ test('a crash during recovery, after each of its operations, changes nothing', a
   }
 })
 
-test('every byte of a small directory flipped: each is harmless or detected, and none is served', async () => {
-  const machine = new MemoryDisk()
-  const first = await open(machine.mount())
-  await first.save(entries(1, 5, 1), { currentTerm: 1, votedFor: 'n1' })
-  await first.save(entries(6, 14, 1, 333))
-  await first.save(entries(14, 16, 2, 333), { currentTerm: 2, votedFor: 'n2' })
-  await first.storage.close()
-  const files = machine.files()
-  const expected = await stateOf(await open(machine.mount()))
-  const original = await readAll((await open(machine.mount())).storage, 16)
-  let detected = 0
-  for (const [path, bytes] of files) {
-    for (let at = 0; at < bytes.length; at += isIdle(bytes, at) ? 61 : 1) {
-      const damaged = Buffer.from(bytes)
-      damaged[at] = (damaged[at] as number) ^ (1 << (at % 8))
-      const opened = await open(MemoryDisk.holding(new Map(files).set(path, damaged)).mount()).catch((error) => {
-        assert(isDataError(error), `${path} ${at}: ${error}`)
-        assert(error.message.includes(path))
-        detected++
-      })
-      if (!opened) continue
-      assert.deepEqual(await stateOf(opened), expected, `${path} ${at}`)
-      assert.deepEqual(await readAll(opened.storage), original)
+async function plain(machine: MemoryDisk): Promise<void> {
+  const { save, storage } = await open(machine.mount())
+  await save(entries(1, 5, 1), { currentTerm: 1, votedFor: 'n1' })
+  await save(entries(6, 14, 1, 333))
+  await save(entries(14, 16, 2, 333), { currentTerm: 2, votedFor: 'n2' })
+  await storage.close()
+}
+
+/** Two snapshots, and a log that begins later than with its first entry. */
+async function compacted(machine: MemoryDisk): Promise<void> {
+  const opened = await open(machine.mount())
+  const { save, storage } = opened
+  await save(entries(1, 8, 1, 500), { currentTerm: 2, votedFor: 'n1' })
+  await save(entries(9, 14, 2, 500))
+  await takeSnapshot(opened, { index: 5, term: 1 })
+  await takeSnapshot(opened, { index: 12, term: 2 })
+  storage.compact({ index: 10, term: 2 })
+  await storage.close()
+  assert(!machine.files().has(`${directory}/${segmentName(1)}`))
+}
+
+/** A log that has begun anew behind a snapshot of the leader. */
+async function installed(machine: MemoryDisk): Promise<void> {
+  const { save, storage } = await open(machine.mount())
+  await save(entries(1, 5, 1, 333), { currentTerm: 2, votedFor: 'n1' })
+  await receive(storage, received(30, 2))
+  await save(entries(31, 33, 2, 333), null, metadata(received(30, 2).header))
+  await storage.close()
+}
+
+for (const [name, make, files] of [
+  ['with a log', plain, [segmentName(1), segmentName(2), 'metafile']],
+  ['with snapshots and a compacted log', compacted, [segmentName(2), snapshotName({ index: 12, term: 2 })]],
+  ['with a snapshot that was installed', installed, [snapshotName({ index: 30, term: 2 })]],
+] as const) {
+  test(`every byte of a small directory ${name} flipped: each is harmless or detected, and none is served`, async () => {
+    const machine = new MemoryDisk()
+    await make(machine)
+    const intact = machine.files()
+    for (const file of files) assert(intact.has(`${directory}/${file}`), file)
+    const { storage } = await open(machine.mount())
+    const expected = { ...(await stateOf(await open(machine.mount()))), entries: await readAll(storage) }
+    let detected = 0
+    for (const [path, bytes] of intact) {
+      for (let at = 0; at < bytes.length; at += isIdle(bytes, at) ? 61 : 1) {
+        const damaged = Buffer.from(bytes)
+        damaged[at] = (damaged[at] as number) ^ (1 << (at % 8))
+        const opened = await open(MemoryDisk.holding(new Map(intact).set(path, damaged)).mount()).catch((error) => {
+          assert(isDataError(error), `${path} ${at}: ${error}`)
+          assert(error.message.includes(path), `${path} ${at}: ${error}`)
+          detected++
+        })
+        if (!opened) continue
+        const served = { ...(await stateOf(opened)), entries: await readAll(opened.storage) }
+        assert.deepEqual(served, expected, `${path} ${at}`)
+      }
     }
-  }
-  assert(detected > 1000, `only ${detected} were detected`)
-  assert(files.has(`${directory}/metafile`) && files.has(`${directory}/${segmentName(2)}`))
-})
+    assert(detected > 1000, `only ${detected} were detected`)
+  })
+}
 
 /** In the midst of zeros one byte is like another. */
 function isIdle(bytes: Buffer, at: number): boolean {
