@@ -179,11 +179,10 @@ async function open(config: Config, logger: Logger, onFailure: (error: FatalErro
 }
 
 function connect(config: Config, storage: DurableStorage, logger: Logger) {
-  const { incarnation, foundingConfiguration } = storage.identity
+  const { foundingConfiguration } = storage.identity
   return createTransport({
     id: config.nodeId,
     cluster: config.cluster,
-    incarnation,
     appUrl: config.advertiseAppUrl,
     foundingDigest: foundingConfiguration === null ? null : foundingDigest(foundingConfiguration),
     listen: config.peerListen,
