@@ -130,7 +130,7 @@ export class Raft {
         return
       }
       case 'storage':
-        handleStorage(s, input.isStalled, input.isFull)
+        handleStorage(s, input.isStalled, input.isFull, input.neededFrom)
         return
       default:
         input satisfies never
