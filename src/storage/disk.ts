@@ -12,6 +12,8 @@ export interface Disk {
   rename(from: string, to: string): Promise<void>
   remove(path: string): Promise<void>
   syncDirectory(path: string): Promise<void>
+  /** How much a file in the directory could take. A quota may leave less. */
+  freeBytes(directory: string): Promise<number>
 }
 
 export type OpenMode = 'read' | 'update' | 'create'
@@ -30,6 +32,11 @@ export interface DiskFile {
   /** fdatasync: resolves once every write that returned before the call is on the disk, with the size that it needs. */
   sync(): Promise<void>
   close(): Promise<void>
+}
+
+/** The disk took not all of it, and nothing else is wrong with it. */
+export function isOutOfRoom(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
 }
 
 /** Exists only until its content is durable and it is renamed; whatever bears this ending was never used, and is removed. */

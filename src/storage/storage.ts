@@ -3,7 +3,7 @@
 // the last thing that happens here: every pending and later save rejects, and nothing is tried again.
 
 import assert from 'node:assert/strict'
-import { exitCodes, FatalError } from '../errors.ts'
+import { exitCodes, FatalError, StorageFullError } from '../errors.ts'
 import type { Storage } from '../node/ports.ts'
 import type { Entry } from '../raft/entry.ts'
 import type { Recovered, Save } from '../raft/work.ts'
@@ -12,9 +12,11 @@ import type { Disk } from './disk.ts'
 import { Group } from './group.ts'
 import { Log } from './log.ts'
 import type { Identity, Metafile } from './metafile.ts'
+import { oneAtATime } from './one-at-a-time.ts'
 import { openDirectory } from './open-directory.ts'
 import type { TornTail } from './recover-log.ts'
 import { segmentHeaderBytes } from './segment.ts'
+import { Space } from './space.ts'
 
 export interface StorageOptions {
   readonly disk: Disk
@@ -26,10 +28,14 @@ export interface StorageOptions {
   }
   /** Size of a segment of the log; 16 MiB by default. One is read into memory at a time when the node starts. */
   readonly segmentBytes?: number
+  /** Size of the file that is given up when the disk is full; none by default. */
+  readonly reserveBytes?: number
   /** Runs once after a delay; the returned function cancels it. */
   readonly after: (delayMs: number, run: () => void) => () => void
   /** The remains of a write that was never acknowledged were cut: worth a line in the log. */
   readonly onTornTail?: (tail: TornTail) => void
+  /** There is no room on the disk, or there is again; called at each change of `isFull`, which is how it begins. */
+  readonly onSpace?: (isFull: boolean) => void
   /** The disk failed, perhaps where no save waits for it: the process must stop. Called once. */
   readonly onFailure?: (error: FatalError) => void
 }
@@ -40,6 +46,8 @@ export interface DurableStorage extends Storage {
   readonly incarnation: string
   /** The directory was founded by this call. */
   readonly isNew: boolean
+  /** For other files in the data directory: what hangs here never keeps a thread that the log needs. */
+  readonly background: Disk
 }
 
 const defaultSegmentBytes = 16 * 1024 * 1024
@@ -63,13 +71,25 @@ export async function openStorage(options: StorageOptions): Promise<DurableStora
     const opened = await openDirectory({ disk, directory, identity, segmentBytes })
     if (opened.log.tornTail) options.onTornTail?.(opened.log.tornTail)
     const failures = { report: (_: unknown): void => {} }
+    const onFailure = (error: unknown) => failures.report(error)
+    const background = oneAtATime(disk)
+    const space = await Space.open({
+      disk: background,
+      directory,
+      reserveBytes: options.reserveBytes ?? 0,
+      besideBytes: segmentBytes,
+      after: options.after,
+      onSpace: (isFull) => options.onSpace?.(isFull),
+      onFailure,
+    })
     const log = await Log.open(
-      { disk, directory, identity: opened.logIdentity, segmentBytes, onFailure: (error) => failures.report(error) },
+      { disk, reading: oneAtATime(disk), space, directory, identity: opened.logIdentity, segmentBytes, onFailure },
       opened.log,
     )
-    const storage = new SerialStorage(options, opened.metafile, log, opened.recovered, opened.isNew)
+    const storage = new SerialStorage(options, background, space, opened.metafile, log, opened.recovered, opened.isNew)
     failures.report = (error) => storage.fail(error)
     log.start()
+    space.start()
     return storage
   } catch (error) {
     throw diskFailure(`open the data directory ${directory}`, error)
@@ -79,9 +99,11 @@ export async function openStorage(options: StorageOptions): Promise<DurableStora
 class SerialStorage implements DurableStorage {
   readonly recovered: Recovered
   readonly isNew: boolean
+  readonly background: Disk
   readonly #options: StorageOptions
   readonly #metafile: Metafile
   readonly #log: Log
+  readonly #space: Space
   #pending = new Group()
   /** A group or a mark is being written, and `#work` resolves when nothing is left to be. */
   #busy = false
@@ -97,10 +119,20 @@ class SerialStorage implements DurableStorage {
   #writes = 0
   #cancelIdle: (() => void) | null = null
 
-  constructor(options: StorageOptions, metafile: Metafile, log: Log, recovered: Recovered, isNew: boolean) {
+  constructor(
+    options: StorageOptions,
+    background: Disk,
+    space: Space,
+    metafile: Metafile,
+    log: Log,
+    recovered: Recovered,
+    isNew: boolean,
+  ) {
     this.#options = options
     this.#metafile = metafile
     this.#log = log
+    this.#space = space
+    this.background = background
     this.recovered = recovered
     this.isNew = isNew
     this.#lastIndex = recovered.lastIndex
@@ -115,6 +147,10 @@ class SerialStorage implements DurableStorage {
 
   get incarnation(): string {
     return this.#metafile.identity.incarnation
+  }
+
+  get isFull(): boolean {
+    return this.#space.isFull
   }
 
   save(save: Save): Promise<void> {
@@ -143,7 +179,7 @@ class SerialStorage implements DurableStorage {
     })
   }
 
-  /** Finishes what is in flight, and marks it, so that the next start finds no doubt. */
+  /** Finishes what is in flight, and marks it, so that the next start finds no doubt. Saves that wait for room are given up. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -157,7 +193,20 @@ class SerialStorage implements DurableStorage {
     this.#cancelIdle = null
     this.#inFlight?.reject(failure)
     this.#pending.reject(failure)
+    void this.#space.close()
     this.#options.onFailure?.(failure)
+  }
+
+  #endAt(error: unknown): void {
+    if (!(this.#closing && error instanceof StorageFullError)) {
+      this.fail(error)
+      return
+    }
+    // Nothing is wrong with the disk, but it has no room, and nobody waits for that any more.
+    this.#inFlight?.reject(error)
+    this.#pending.reject(error)
+    this.#inFlight = null
+    this.#pending = new Group()
   }
 
   #start(): void {
@@ -171,7 +220,7 @@ class SerialStorage implements DurableStorage {
     try {
       while (!this.#failure && !this.#pending.isEmpty) await this.#commit(this.#takePending())
     } catch (error) {
-      this.fail(error)
+      this.#endAt(error)
     }
     this.#busy = false
     this.#watchForIdleness()
@@ -201,7 +250,7 @@ class SerialStorage implements DurableStorage {
     const writes = this.#writes
     this.#cancelIdle = this.#options.after(idleMs, () => {
       this.#cancelIdle = null
-      if (this.#busy || this.#writes !== writes) this.#watchForIdleness()
+      if (this.#busy || this.#writes !== writes || !this.#log.hasRoomForMark) this.#watchForIdleness()
       else this.#startMark()
     })
   }
@@ -218,13 +267,14 @@ class SerialStorage implements DurableStorage {
       await this.#log.mark()
       this.#unmarked = false
     } catch (error) {
-      this.fail(error)
+      this.#endAt(error)
     }
     await this.#commitPending()
   }
 
   async #close(): Promise<void> {
     this.#cancelIdle?.()
+    await this.#space.close()
     await this.#work
     if (this.#unmarked && !this.#failure) await this.#mark()
     try {
