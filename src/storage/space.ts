@@ -32,6 +32,8 @@ export class Space {
   #besideBytes: number
   /** How many things are being tried again: the reserve comes after them. */
   #needs = 0
+  /** How often something had no room. */
+  #shortages = 0
   #wake: (() => void)[] = []
   #restoring: Promise<void> | null = null
   #restoreMs = retryMs
@@ -67,6 +69,7 @@ export class Space {
    * back before there is room for both, or before `freed` says that this one has found its room.
    */
   async noRoomFor(bytes: number): Promise<void> {
+    this.#shortages++
     this.#besideBytes = Math.max(this.#besideBytes, bytes)
     this.#set(true)
     this.#schedule()
@@ -172,8 +175,10 @@ export class Space {
 
   async #restore(): Promise<void> {
     const { disk, directory, besideBytes } = this.#options
+    const shortages = this.#shortages
     const freeBytes = await disk.freeBytes(directory)
-    if (this.#needs > 0) return
+    // Whoever had no room meanwhile goes first.
+    if (this.#shortages !== shortages) return
     if (freeBytes < this.#reserve.missingBytes + this.#besideBytes) {
       this.#set(true)
       return
@@ -186,7 +191,7 @@ export class Space {
       this.#set(true)
       return
     }
-    if (this.#needs > 0) return
+    if (this.#shortages !== shortages) return
     this.#besideBytes = besideBytes
     this.#restoreMs = retryMs
     this.#set(false)

@@ -225,6 +225,21 @@ test('the reserve carries the log on when others fill the disk; then saves wait;
   assert.equal((await found(machine)).length, 18)
 })
 
+test('a next segment that had no room is made without waiting for appends, which may be refused until it stands', async () => {
+  const machine = new MemoryDisk()
+  const full = fillAt(
+    machine,
+    (operation) => operation.kind === 'zeroFill' && operation.path.includes(segmentName(2)),
+    1000,
+    0,
+    1,
+  )
+  const { storage, time } = await open(machine.mount(), { segmentBytes: 1024 * 1024, reserveBytes })
+  await untilInTime(time, () => full.met === 1)
+  await untilInTime(time, () => !storage.isFull)
+  assert.equal(machine.files().get(`${directory}/${segmentName(2)}`)?.length, 1024 * 1024)
+})
+
 test('on a full disk a vote is saved at once, though the log has not even room for a mark', async () => {
   const machine = new MemoryDisk()
   const { save, storage, time } = await openWhole(machine)

@@ -133,6 +133,15 @@ export class MemoryDisk {
     this.#directories.get(directory)?.durable.delete(name)
   }
 
+  /** Changes one bit of a file under everybody's hands, in the page cache and on the disk. */
+  rot(path: string, offset: number, bit: number): void {
+    const [directory, name] = split(path)
+    const inode = this.#directories.get(directory)?.live.get(name)
+    for (const bytes of [inode?.live.view(), inode?.durable.view()]) {
+      if (bytes !== undefined && offset < bytes.length) bytes[offset] = (bytes[offset] as number) ^ (1 << bit)
+    }
+  }
+
   // For the mounts.
 
   check(operation: Operation, boot: number): void {

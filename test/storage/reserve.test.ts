@@ -227,6 +227,31 @@ test('what must succeed is tried again at once, then every half second, and the 
   assert(machine.files().has(path))
 })
 
+test('the reserve does not take the room that something found none of while it was looked for', async () => {
+  const machine = new MemoryDisk()
+  const held = hold(machine, ({ kind }) => kind === 'freeBytes')
+  const opening = openSpace(machine)
+  await until(() => held.held === 1)
+  held.release()
+  const { space, time, changes } = await opening
+  await until(() => held.held === 1)
+  let finish: () => void = () => {}
+  const trying = space.retry(systemError('ENOSPC', 'full', '/x'), 10, () => {
+    return new Promise<void>((resolve) => {
+      finish = resolve
+    })
+  })
+  machine.turn = async () => {}
+  held.release()
+  await rest(time)
+  assert.deepEqual(sizes(machine), [])
+  finish()
+  await trying
+  await untilInTime(time, () => !space.isFull)
+  assert.deepEqual(sizes(machine), [[path, 1000 * KiB]])
+  assert.deepEqual(changes, [true, false])
+})
+
 test('another error than want of room ends the trying', async () => {
   const machine = new MemoryDisk()
   const { space, changes } = await openSpace(machine)
