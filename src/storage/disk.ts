@@ -50,17 +50,26 @@ export async function createDurably(
   fill: (file: DiskFile) => void | Promise<void>,
 ): Promise<void> {
   const temporary = `${directory}/${name}${temporaryEnding}`
-  const file = await disk.open(temporary, 'create')
+  await createTemporary(disk, temporary, fill)
+  await disk.rename(temporary, `${directory}/${name}`)
+  await disk.syncDirectory(directory)
+}
+
+/** A file whose content is durable, its name not yet; when that fails there is none. */
+export async function createTemporary(
+  disk: Disk,
+  path: string,
+  fill: (file: DiskFile) => void | Promise<void>,
+): Promise<void> {
+  const file = await disk.open(path, 'create')
   try {
     await fill(file)
     await file.sync()
   } catch (error) {
     // On a full disk the space counts; should it fail, the next start removes the file.
-    await disk.remove(temporary).catch(() => {})
+    await disk.remove(path).catch(() => {})
     throw error
   } finally {
     await file.close()
   }
-  await disk.rename(temporary, `${directory}/${name}`)
-  await disk.syncDirectory(directory)
 }

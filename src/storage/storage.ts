@@ -4,8 +4,9 @@
 
 import assert from 'node:assert/strict'
 import { exitCodes, FatalError, StorageFullError } from '../errors.ts'
-import type { Storage } from '../node/ports.ts'
-import type { Entry } from '../raft/entry.ts'
+import type { IncomingSnapshot, SnapshotFile, SnapshotHeader, Storage, StoredSnapshot } from '../node/ports.ts'
+import type { Entry, EntryId } from '../raft/entry.ts'
+import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { Recovered, Save } from '../raft/work.ts'
 import { diskFailure } from './damage.ts'
 import type { Disk } from './disk.ts'
@@ -13,9 +14,12 @@ import { Group } from './group.ts'
 import { Log } from './log.ts'
 import type { Identity, Metafile } from './metafile.ts'
 import { oneAtATime } from './one-at-a-time.ts'
+import type { OpenedDirectory } from './open-directory.ts'
 import { openDirectory } from './open-directory.ts'
 import type { TornTail } from './recover-log.ts'
+import { Remover } from './remover.ts'
 import { segmentHeaderBytes } from './segment.ts'
+import { SnapshotStore } from './snapshot-store.ts'
 import { Space } from './space.ts'
 
 export interface StorageOptions {
@@ -70,9 +74,11 @@ export async function openStorage(options: StorageOptions): Promise<DurableStora
   try {
     const opened = await openDirectory({ disk, directory, identity, segmentBytes })
     if (opened.log.tornTail) options.onTornTail?.(opened.log.tornTail)
-    const failures = { report: (_: unknown): void => {} }
-    const onFailure = (error: unknown) => failures.report(error)
+    const failures = { report: (error: unknown): FatalError => diskFailure(`open ${directory}`, error) }
+    const onFailure = (error: unknown): void => void failures.report(error)
+    const failed = (error: unknown) => failures.report(error)
     const background = oneAtATime(disk)
+    const reading = oneAtATime(disk)
     const space = await Space.open({
       disk: background,
       directory,
@@ -82,18 +88,37 @@ export async function openStorage(options: StorageOptions): Promise<DurableStora
       onSpace: (isFull) => options.onSpace?.(isFull),
       onFailure,
     })
+    const remover = new Remover({ disk: background, directory, onRemoved: () => space.freed(), onFailure })
     const log = await Log.open(
-      { disk, reading: oneAtATime(disk), space, directory, identity: opened.logIdentity, segmentBytes, onFailure },
+      { disk, reading, directory, identity: opened.logIdentity, segmentBytes, space, remover, onFailure },
       opened.log,
     )
-    const storage = new SerialStorage(options, background, space, opened.metafile, log, opened.recovered, opened.isNew)
+    const { cluster } = opened.metafile.identity
+    const snapshots = new SnapshotStore(
+      { disk, background, reading, directory, cluster, space, remover, failed },
+      opened.snapshots,
+    )
+    if (opened.isLogSuperseded) {
+      log.forgetAll(opened.recovered.base.index)
+      await log.beginAfter(opened.recovered.base)
+    }
+    const storage = new SerialStorage(options, opened, { background, space, log, snapshots, remover })
     failures.report = (error) => storage.fail(error)
     log.start()
+    snapshots.start()
     space.start()
     return storage
   } catch (error) {
     throw diskFailure(`open the data directory ${directory}`, error)
   }
+}
+
+interface Parts {
+  readonly background: Disk
+  readonly space: Space
+  readonly log: Log
+  readonly snapshots: SnapshotStore
+  readonly remover: Remover
 }
 
 class SerialStorage implements DurableStorage {
@@ -104,6 +129,8 @@ class SerialStorage implements DurableStorage {
   readonly #metafile: Metafile
   readonly #log: Log
   readonly #space: Space
+  readonly #snapshots: SnapshotStore
+  readonly #remover: Remover
   #pending = new Group()
   /** A group or a mark is being written, and `#work` resolves when nothing is left to be. */
   #busy = false
@@ -119,25 +146,20 @@ class SerialStorage implements DurableStorage {
   #writes = 0
   #cancelIdle: (() => void) | null = null
 
-  constructor(
-    options: StorageOptions,
-    background: Disk,
-    space: Space,
-    metafile: Metafile,
-    log: Log,
-    recovered: Recovered,
-    isNew: boolean,
-  ) {
+  constructor(options: StorageOptions, opened: OpenedDirectory, parts: Parts) {
+    const { metafile, recovered, isNew, isLogSuperseded } = opened
     this.#options = options
     this.#metafile = metafile
-    this.#log = log
-    this.#space = space
-    this.background = background
+    this.background = parts.background
+    this.#space = parts.space
+    this.#log = parts.log
+    this.#snapshots = parts.snapshots
+    this.#remover = parts.remover
     this.recovered = recovered
     this.isNew = isNew
     this.#lastIndex = recovered.lastIndex
     this.#currentTerm = recovered.hardState.currentTerm
-    this.#unmarked = recovered.lastIndex > recovered.base.index
+    this.#unmarked = recovered.lastIndex > recovered.base.index || isLogSuperseded
     this.#watchForIdleness()
   }
 
@@ -159,12 +181,13 @@ class SerialStorage implements DurableStorage {
     if (this.#failure) return Promise.reject(this.#failure)
     if (this.#closing) return Promise.reject(new Error('Cannot save: the storage was closed'))
     this.#currentTerm = save.hardState?.currentTerm ?? this.#currentTerm
+    if (save.snapshot) this.#replaceLog(save.snapshot)
     const first = save.entries[0]
     if (first !== undefined) {
       const { term, index } = save.entries.at(-1) as Entry
       assert(term <= this.#currentTerm, `entry ${index} is of term ${term}, the node in term ${this.#currentTerm}`)
       assert(first.index <= this.#lastIndex + 1, `entry ${first.index} would follow entry ${this.#lastIndex}`)
-      assert(first.index > this.recovered.base.index, `entry ${first.index} would replace what is in the snapshot`)
+      assert(first.index > this.#log.baseIndex, `entry ${first.index} would replace what is in the snapshot`)
       if (first.index <= this.#lastIndex) this.#log.forget(first.index)
       this.#lastIndex = first.index + save.entries.length - 1
     }
@@ -179,14 +202,47 @@ class SerialStorage implements DurableStorage {
     })
   }
 
+  compact(through: EntryId): void {
+    if (this.#failure || this.#closing || through.index <= this.#log.baseIndex) return
+    const newest = this.#snapshots.newest?.lastIncluded.index ?? 0
+    assert(through.index <= newest, `entry ${through.index} would go, and the newest snapshot reaches to ${newest}`)
+    this.#log.compact(through)
+  }
+
+  async takeSnapshot(header: SnapshotHeader, body: AsyncIterable<Uint8Array>): Promise<SnapshotFile> {
+    this.#checkOpen('take a snapshot')
+    const { index, term } = header.lastIncluded
+    assert(
+      index <= this.#lastIndex && term <= this.#currentTerm,
+      `a snapshot through ${index} is past ${this.#lastIndex}`,
+    )
+    return this.#snapshots.take(header, body)
+  }
+
+  async openSnapshot(): Promise<StoredSnapshot | null> {
+    this.#checkOpen('open a snapshot')
+    return this.#snapshots.open().catch((error: unknown) => {
+      throw diskFailure('open the newest snapshot', error)
+    })
+  }
+
+  get newestSnapshot(): SnapshotFile | null {
+    return this.#snapshots.newest
+  }
+
+  async receiveSnapshot(file: SnapshotFile): Promise<IncomingSnapshot> {
+    this.#checkOpen('take in a snapshot')
+    return this.#snapshots.receive(file)
+  }
+
   /** Finishes what is in flight, and marks it, so that the next start finds no doubt. Saves that wait for room are given up. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
   }
 
-  fail(cause: unknown): void {
-    if (this.#failure) return
+  fail(cause: unknown): FatalError {
+    if (this.#failure) return this.#failure
     const failure = diskFailure(`write to the data directory ${this.#options.directory}`, cause)
     this.#failure = failure
     this.#cancelIdle?.()
@@ -195,6 +251,21 @@ class SerialStorage implements DurableStorage {
     this.#pending.reject(failure)
     void this.#space.close()
     this.#options.onFailure?.(failure)
+    return failure
+  }
+
+  #checkOpen(attempt: string): void {
+    if (this.#failure) throw this.#failure
+    if (this.#closing) throw new Error(`Cannot ${attempt}: the storage was closed`)
+  }
+
+  /** What was received takes the place of all that the log holds, with this save; nothing of that is read any more. */
+  #replaceLog({ lastIncluded }: SnapshotMetadata): void {
+    const { index, term } = lastIncluded
+    assert(term <= this.#currentTerm, `the snapshot through ${index} is of term ${term}, past ${this.#currentTerm}`)
+    this.#snapshots.claim(lastIncluded)
+    this.#log.forgetAll(index)
+    this.#lastIndex = index
   }
 
   #endAt(error: unknown): void {
@@ -235,7 +306,11 @@ class SerialStorage implements DurableStorage {
 
   async #commit(group: Group): Promise<void> {
     if (group.hardState) await this.#metafile.save(group.hardState)
-    await this.#log.append(group.entries, () => this.#pending.firstIndex)
+    if (group.snapshot) {
+      await this.#snapshots.install(group.snapshot.lastIncluded)
+      await this.#log.beginAfter(group.snapshot.lastIncluded)
+    }
+    await this.#log.append(group.entries, () => this.#pending.replacesFrom)
     // A failure elsewhere has rejected these saves by now.
     if (this.#failure) return
     this.#inFlight = null
@@ -278,6 +353,8 @@ class SerialStorage implements DurableStorage {
     await this.#work
     if (this.#unmarked && !this.#failure) await this.#mark()
     try {
+      await this.#snapshots.close()
+      await this.#remover.close()
       await this.#log.close()
       await this.#metafile.close()
     } catch (error) {

@@ -3,9 +3,20 @@ import test from 'node:test'
 import { maxBatchBytes } from '../../src/storage/log.ts'
 import { nodeDisk } from '../../src/storage/node-disk.ts'
 import { MemoryDisk, systemError } from './memory-disk.ts'
-import { hold, until } from './pace.ts'
 import type { Opened } from './storage-kit.ts'
-import { entries, entry, founding, ids, isIoError, open, readAll, temporaryDirectory, turn } from './storage-kit.ts'
+import {
+  entries,
+  entry,
+  founding,
+  hold,
+  ids,
+  isIoError,
+  open,
+  readAll,
+  temporaryDirectory,
+  turn,
+  until,
+} from './storage-kit.ts'
 
 const term1 = { currentTerm: 1, votedFor: 'n1' }
 
@@ -17,6 +28,7 @@ test('a new directory holds an empty log, the founding configuration and no vote
   const { storage } = await open(new MemoryDisk().mount())
   assert.deepEqual(storage.recovered, {
     hardState: { currentTerm: 0, votedFor: null },
+    snapshot: null,
     base: { term: 0, index: 0 },
     termRuns: [],
     lastIndex: 0,
@@ -49,6 +61,7 @@ for (const [name, makeDisk] of [
     assert.equal(storage.isNew, false)
     assert.deepEqual(storage.recovered, {
       hardState: { currentTerm: 2, votedFor: null },
+      snapshot: null,
       base: { term: 0, index: 0 },
       termRuns: [
         { from: 1, term: 1 },
@@ -270,7 +283,7 @@ const brokenSaves: readonly [name: string, save: (opened: Opened) => unknown][] 
   ['a gap behind the log', ({ save }) => save(entries(3, 4, 1))],
   ['a gap among the entries', ({ save }) => save([...entries(2, 2, 1), ...entries(4, 4, 1)])],
   ['an entry of a term that the node has not reached', ({ save }) => save(entries(2, 2, 2))],
-  ['a number out of order', ({ storage }) => storage.save({ id: 7, hardState: null, entries: [] })],
+  ['a number out of order', ({ storage }) => storage.save({ id: 7, hardState: null, snapshot: null, entries: [] })],
 ]
 for (const [name, broken] of brokenSaves) {
   test(`${name} is never saved`, async () => {
