@@ -90,7 +90,7 @@ async function assemble(
   const unlock = await lockDirectory(config.dataDir, onFatal)
   try {
     const storage = await open(config, logger, onFatal)
-    const machines = await createStateMachines(config, logger)
+    const machines = await createStateMachines(config, logger, onFatal)
     const metrics = createMetrics({ version, node: () => node })
     const node: RaftNode = new RaftNode({
       id: config.nodeId,
@@ -179,11 +179,10 @@ async function open(config: Config, logger: Logger, onFailure: (error: FatalErro
 }
 
 function connect(config: Config, storage: DurableStorage, logger: Logger) {
-  const { incarnation, foundingConfiguration } = storage.identity
+  const { foundingConfiguration } = storage.identity
   return createTransport({
     id: config.nodeId,
     cluster: config.cluster,
-    incarnation,
     appUrl: config.advertiseAppUrl,
     foundingDigest: foundingConfiguration === null ? null : foundingDigest(foundingConfiguration),
     listen: config.peerListen,

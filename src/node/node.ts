@@ -22,7 +22,16 @@ import type {
 } from './contract.ts'
 import { type Forwarders, Forwarding, nobody } from './forwarding.ts'
 import { Installation } from './installation.ts'
-import type { Applier, Clock, CommittedEntries, NodeObserver, PeerMessage, Storage, Transport } from './ports.ts'
+import type {
+  Applier,
+  Clock,
+  CommittedEntries,
+  NodeObserver,
+  PeerMessage,
+  Storage,
+  StoredSnapshot,
+  Transport,
+} from './ports.ts'
 import { type ProposalLimits, Proposals } from './proposals.ts'
 import { Reads } from './reads.ts'
 import { Saves } from './saves.ts'
@@ -174,7 +183,7 @@ export class RaftNode implements Node {
     observer.event({ type: 'configuration', index, configuration })
     transport.setMembers(configuration.members)
     applier.start(
-      this.#entries(() => this.#installation.durable.then(() => this.#options.storage.openSnapshot())),
+      this.#entries(() => this.#openInstalled()),
       {
         applied: (appliedIndex, commands, results) => this.#applied(appliedIndex, commands, results),
         rewound: () => {},
@@ -191,10 +200,12 @@ export class RaftNode implements Node {
       watcher?.commit(this.#commitIndex)
     }
     await transport.start({
-      received: (message) => this.#received(message),
-      peerUp: (id) => this.#peer(id, true),
-      peerDown: (id) => this.#peer(id, false),
+      received: (message) => this.#guard(() => this.#received(message)),
+      peerUp: (id) => this.#guard(() => this.#peer(id, true)),
+      peerDown: (id) => this.#guard(() => this.#peer(id, false)),
     })
+    // It may have been stopped, or have failed, meanwhile.
+    if (this.#state !== 'new') return
     this.#state = 'running'
     this.#scheduleTick()
     this.#scheduleTurn()
@@ -235,9 +246,7 @@ export class RaftNode implements Node {
 
   async openBackup(): Promise<Backup> {
     await this.takeSnapshot()
-    const backup = await openBackup(this.#options.storage)
-    if (backup === null) throw new SnapshotError('snapshot-failed', 'Cannot open the snapshot: it is gone')
-    return backup
+    return await openBackup(this.#options.storage, (error) => this.#fail(error))
   }
 
   readBarrier(timeoutMs: number): Promise<number> {
@@ -334,6 +343,7 @@ export class RaftNode implements Node {
   }
 
   #peer(id: NodeId, connected: boolean): void {
+    if (this.#state === 'stopped') return
     this.#options.observer.event({ type: 'peer', id, connected })
     this.#enqueue({ type: connected ? 'peerUp' : 'peerDown', id })
     if (connected) this.#snapshots.peerUp(id)
@@ -456,12 +466,9 @@ export class RaftNode implements Node {
 
   #saved(save: Save): void {
     if (save.snapshot !== null) {
-      const received = this.#installation.end()
+      const { from, file } = this.#installation.end()
       this.#snapshots.settled()
-      if (received !== null) {
-        const { from, file } = received
-        this.#options.observer.event({ type: 'snapshotInstalled', from, file })
-      }
+      this.#options.observer.event({ type: 'snapshotInstalled', from, file })
     }
     this.#scheduleTurn()
   }
@@ -528,6 +535,12 @@ export class RaftNode implements Node {
     }
   }
 
+  /** For the state machine: not before the one that the log begins behind is this node's own. */
+  async #openInstalled(): Promise<StoredSnapshot | null> {
+    await this.#installation.durable
+    return this.#state === 'stopped' ? null : await this.#options.storage.openSnapshot()
+  }
+
   #applied(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[]): void {
     this.#proposals.applied(entries, results)
     this.#reads.applied(appliedIndex)
@@ -564,7 +577,8 @@ export class RaftNode implements Node {
     if (this.#snapshotTaker.isUnsupported) {
       return `The application offers no snapshots: the log is kept whole, ${lastIndex - base.index} entries by now`
     }
-    const keptFrom = (storage.newestSnapshot?.lastIncluded.index ?? 0) - raft.maxLogEntries
+    const keptBehind = this.#storage.isFull ? 0 : raft.maxLogEntries
+    const keptFrom = (storage.newestSnapshot?.lastIncluded.index ?? 0) - keptBehind
     if (this.#neededFrom() >= keptFrom) return null
     return `The application that observes has taken nothing since ${this.#neededFrom() - 1}: the log is kept from there on for it`
   }
@@ -577,7 +591,7 @@ export class RaftNode implements Node {
     if (before.isStalled === isStalled && before.isFull === isFull) return
     this.#storage = { isStalled, isFull }
     observer.event({ type: 'storage', isStalled, isFull })
-    this.#raft.step(nowMs, { type: 'storage', isStalled, isFull })
+    this.#raft.step(nowMs, { type: 'storage', isStalled, isFull, neededFrom: this.#neededFrom() })
     if (isFull && !before.isFull) this.#snapshotTaker.hurry()
   }
 
@@ -612,7 +626,9 @@ export class RaftNode implements Node {
     this.#cancelTimer()
     this.#cancelAnnouncement?.()
     this.#saves.stop()
+    this.#snapshotTaker.stop()
     this.#snapshots.stop()
+    this.#installation.stop()
     this.#proposals.abandon()
     this.#reads.abandon()
   }
