@@ -96,8 +96,19 @@ test('what a snapshot holds is committed, whatever is known of it so far', async
   applier.commit(7)
   applier.commit(8)
   await clock.settle()
-  assert.deepEqual(machine.calls, ['6: 8'])
+  assert.deepEqual(machine.takeCalls(), ['6: 8'])
   assert.deepEqual(events, ['restored 7', '8 [8] ["r8"]'])
+})
+
+test('a machine that is asked again right after its restore is not taken for one ahead of the log', async () => {
+  const { machine, clock, applier, start } = setUp({ log: compactedLog() })
+  start()
+  await clock.settle()
+  machine.snapshotScript.push(3)
+  await assert.rejects(applier.snapshot(), /gave its state at 3, and was taken to be at 6/)
+  await clock.settle()
+  assert.deepEqual(machine.calls, ['position', 'restore 6', 'position', 'snapshot', 'position'])
+  assert.equal(applier.blocked, null)
 })
 
 test('during a restore nothing is delivered, nothing is shown as applied, and the sentence says what goes on', async () => {
