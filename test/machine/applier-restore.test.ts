@@ -246,6 +246,7 @@ test('a snapshot that is overtaken by a newer one while it is restored is follow
 
 for (const [name, why, kind, waitMs] of [
   ['is told to come later', { type: 'retry', afterMs: 7000, reason: 'busy' }, 'unavailable: busy', 7000],
+  ['is told to come at once', { type: 'retry', afterMs: 0, reason: 'busy' }, 'unavailable: busy', 100],
   ['gets no answer', { type: 'retry', afterMs: null, reason: 'reset' }, 'unavailable: reset', 100],
   ['gets an answer that does not fit', { type: 'malformed', reason: '202' }, 'malformed: 202', 100],
   ['meets something set up wrongly', { type: 'misconfigured', reason: '403' }, 'misconfigured: 403', 30_000],
