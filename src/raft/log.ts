@@ -4,6 +4,7 @@
 import { assert } from './assert.ts'
 import { decodeConfiguration, type IndexedConfiguration } from './configuration.ts'
 import type { Entry, EntryId } from './entry.ts'
+import type { SnapshotMetadata } from './snapshot.ts'
 import { TermRuns } from './term-runs.ts'
 import type { Recovered } from './work.ts'
 
@@ -17,6 +18,10 @@ export class RaftLog {
   #durableIndex: number
   /** The first index that no save holds yet. */
   #unsavedFrom: number
+  /** While the snapshot that replaced the log is on its way to the disk; 0 otherwise. */
+  #durableBeforeReset = 0
+  /** The log was reset, and no save says so yet. */
+  #isResetUnsaved = false
   /** Saves under way, oldest first, and the last index that each still vouches for. */
   #inFlight: { readonly id: number; through: number }[] = []
   #lastTimestampMs: number
@@ -28,7 +33,7 @@ export class RaftLog {
     this.#cacheFrom = recovered.lastIndex + 1
     this.#durableIndex = recovered.lastIndex
     this.#unsavedFrom = recovered.lastIndex + 1
-    this.#lastTimestampMs = recovered.lastTimestampMs
+    this.#lastTimestampMs = Math.max(recovered.lastTimestampMs, recovered.snapshot?.timestampMs ?? 0)
     this.#configurations = [...recovered.configurations]
     assert(this.#configurations.length > 0, 'A log needs the configuration that it begins with')
   }
@@ -50,6 +55,11 @@ export class RaftLog {
     return this.#durableIndex
   }
 
+  /** What a restart now would find at least, be it of the log before a reset or of the snapshot that replaces it. */
+  get heldIndex(): number {
+    return Math.max(this.#durableIndex, this.#durableBeforeReset)
+  }
+
   /** Cluster time of the last entry. */
   get lastTimestampMs(): number {
     return this.#lastTimestampMs
@@ -60,6 +70,13 @@ export class RaftLog {
     const last = this.#configurations.at(-1)
     assert(last !== undefined, 'The log lost its configuration')
     return last
+  }
+
+  /** The one that was in force when this entry was the last one; the oldest known for what lies behind the base. */
+  configurationAt(index: number): IndexedConfiguration {
+    return (
+      this.#configurations.findLast((one) => one.index <= index) ?? (this.#configurations[0] as IndexedConfiguration)
+    )
   }
 
   /** The first entry that is in memory. */
@@ -76,7 +93,8 @@ export class RaftLog {
     return this.#terms.termAt(id.index) === id.term
   }
 
-  lastAtMost(index: number, term: number): EntryId {
+  /** See TermRuns. */
+  lastAtMost(index: number, term: number): EntryId | null {
     return this.#terms.lastAtMost(index, term)
   }
 
@@ -98,9 +116,38 @@ export class RaftLog {
     }
   }
 
+  /** Forgets the entries through this one, which become a snapshot's alone. */
+  compactTo(index: number): void {
+    this.#terms.compactTo(index)
+    const inForce = this.configurationAt(index)
+    this.#configurations = this.#configurations.filter((one) => one === inForce || one.index > index)
+  }
+
+  /** §7: a snapshot stands for everything through its last entry, and nothing else is left. `commitIndex`: what was committed until now. */
+  reset(snapshot: SnapshotMetadata, commitIndex: number): void {
+    const { lastIncluded, timestampMs, configuration } = snapshot
+    assert(
+      lastIncluded.index > commitIndex,
+      () => `A snapshot through ${lastIncluded.index} would replace a log that is committed through ${commitIndex}`,
+    )
+    this.#terms.reset(lastIncluded)
+    this.#cache = []
+    this.#cachedBytes = 0
+    this.#cacheFrom = lastIncluded.index + 1
+    // Until the snapshot is on disk, a crash brings back the old log: of that, only what is committed is also in the new one.
+    this.#durableBeforeReset = this.heldIndex
+    this.#durableIndex = Math.min(this.#durableIndex, commitIndex)
+    for (const save of this.#inFlight) save.through = Math.min(save.through, commitIndex)
+    this.#unsavedFrom = lastIncluded.index + 1
+    this.#isResetUnsaved = true
+    this.#lastTimestampMs = timestampMs
+    this.#configurations = [configuration]
+  }
+
   /** What no save holds yet; from now on the save of this number vouches for it. */
   takeUnsaved(saveId: number): readonly Entry[] {
-    if (this.#unsavedFrom > this.lastIndex) return []
+    if (this.#unsavedFrom > this.lastIndex && !this.#isResetUnsaved) return []
+    this.#isResetUnsaved = false
     const entries = this.#cache.slice(this.#unsavedFrom - this.#cacheFrom)
     this.#unsavedFrom = this.lastIndex + 1
     this.#inFlight.push({ id: saveId, through: this.lastIndex })
@@ -115,6 +162,7 @@ export class RaftLog {
       this.#inFlight.shift()
       oldest = this.#inFlight[0]
     }
+    if (this.#durableIndex >= this.base.index) this.#durableBeforeReset = 0
     this.#evict(Math.min(this.#durableIndex, commitIndex))
   }
 
