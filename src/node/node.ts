@@ -5,10 +5,12 @@ import { exitCodes, FatalError, SnapshotError } from '../errors.ts'
 import { assert } from '../raft/assert.ts'
 import { isMember } from '../raft/configuration.ts'
 import type { EncodeEntry, Entry, NodeId } from '../raft/entry.ts'
+import type { Message } from '../raft/messages.ts'
 import { Raft } from '../raft/raft.ts'
 import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { RaftOptions } from '../raft/state.ts'
 import type { Input, Proposal, ProposalOutcome, Save, Work } from '../raft/work.ts'
+import { Acquaintances } from './acquaintances.ts'
 import type {
   AppliedCommand,
   Backup,
@@ -23,11 +25,13 @@ import type {
 import { type Forwarders, Forwarding, nobody } from './forwarding.ts'
 import { Installation } from './installation.ts'
 import type {
+  AcquaintanceStore,
   Applier,
   Clock,
   CommittedEntries,
   NodeObserver,
   PeerMessage,
+  Standing,
   Storage,
   StoredSnapshot,
   Transport,
@@ -42,6 +46,10 @@ import { describeStatus } from './status.ts'
 export interface NodeOptions {
   readonly id: NodeId
   readonly storage: Storage
+  /** Of the data directory. */
+  readonly incarnation: string
+  /** What is known of the peers, over restarts. */
+  readonly acquaintances: AcquaintanceStore
   readonly transport: Transport
   /** Feeds the state machine whose results answer the proposals. */
   readonly applier: Applier
@@ -90,6 +98,7 @@ export class RaftNode implements Node {
   readonly #proposals: Proposals
   readonly #reads: Reads
   readonly #forwarding: Forwarding
+  readonly #acquaintances: Acquaintances
   readonly #saves: Saves
   readonly #snapshotTaker: SnapshotTaker
   readonly #snapshots: Snapshots
@@ -132,6 +141,7 @@ export class RaftNode implements Node {
       maxWaitingBytes: raft.maxUncommittedBytes,
     })
     this.#raft = new Raft({ ...raft, id, recovered: storage.recovered, encodeEntry, random }, this.#startedMs)
+    this.#acquaintances = new Acquaintances({ id, store: options.acquaintances, after: clock.after, onFailure })
     const onSaved = (save: Save) => this.#saved(save)
     this.#saves = new Saves({ storage, transport, clock, observer, onSaved, onFailure })
     this.#snapshotTaker = new SnapshotTaker({
@@ -200,6 +210,8 @@ export class RaftNode implements Node {
       watcher?.commit(this.#commitIndex)
     }
     await transport.start({
+      standing: () => this.#standing(),
+      greeted: (id, standing) => this.#acquaintances.greeted(id, standing),
       received: (message) => this.#guard(() => this.#received(message)),
       peerUp: (id) => this.#guard(() => this.#peer(id, true)),
       peerDown: (id) => this.#guard(() => this.#peer(id, false)),
@@ -227,7 +239,8 @@ export class RaftNode implements Node {
     if (this.#state === 'stopped') return
     this.#halt()
     await Promise.allSettled([this.#options.applier.close(), this.#options.watcher?.close()])
-    await Promise.allSettled([this.#options.transport.close(), this.#options.storage.close()])
+    await Promise.allSettled([this.#options.transport.close(), this.#acquaintances.close()])
+    await Promise.allSettled([this.#options.storage.close()])
   }
 
   propose(command: NewCommand, timeoutMs: number): Promise<AppliedCommand> {
@@ -337,9 +350,27 @@ export class RaftNode implements Node {
         this.#snapshots.received(message)
         return
       default:
+        this.#remember(message)
         this.#inputs.push({ type: 'receive', message })
     }
     this.#scheduleTurn()
+  }
+
+  /** What the sender can never take back, of the messages that leave it only when that is durable: see Acquaintances. */
+  #remember(message: Message): void {
+    const { role, currentTerm, commitIndex } = this.#raft
+    if (message.type === 'AppendEntriesResponse') {
+      const isToThisLeader = role.name === 'leader' && message.term === currentTerm
+      const index = message.success && isToThisLeader ? message.matchIndex : 0
+      this.#acquaintances.acknowledged(message.from, message.term, index, commitIndex)
+    } else if (message.type === 'RequestVoteResponse' && message.voteGranted) {
+      this.#acquaintances.acknowledged(message.from, message.term, 0, commitIndex)
+    }
+  }
+
+  #standing(): Standing {
+    const { durableTerm, log } = this.#raft
+    return { incarnation: this.#options.incarnation, currentTerm: durableTerm, lastIndex: log.heldIndex }
   }
 
   #peer(id: NodeId, connected: boolean): void {

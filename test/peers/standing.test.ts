@@ -6,7 +6,7 @@ import { Acquaintances } from '../../src/node/acquaintances.ts'
 import type { Standing } from '../../src/node/ports.ts'
 import { encodeMessage } from '../../src/peers/codec.ts'
 import { frame, frameBytes } from '../../src/peers/frames.ts'
-import { encodeHello } from '../../src/peers/handshake.ts'
+import { encodeHello, encodeRefusal } from '../../src/peers/handshake.ts'
 import { packHeader } from '../../src/peers/header.ts'
 import {
   type Bench,
@@ -92,9 +92,10 @@ describe('a member that', () => {
           await until(() => events.ups.length === 1, 'it is up')
           return
         }
-        await until(() => peers[0]?.ended === true, 'it is closed')
-        assert.deepEqual(refusals(peers[0] ?? assert.fail()), ['hello', 'amnesia'])
+        await until(() => typeof a.transport.peers()[0]?.refusal === 'string', 'it is refused')
         assert.match(a.transport.peers()[0]?.refusal ?? '', says)
+        await until(() => peers[0]?.ended === true, 'it is told')
+        assert.deepEqual(refusals(peers[0] ?? assert.fail()), ['hello', 'amnesia'])
         assert.deepEqual(events.ups, [])
       }))
   }
@@ -112,6 +113,24 @@ describe('a member that', () => {
       assert.match(refusal(a), /^Refused .* \(amnesia\): b shows another data directory/)
       assert.match(refusal(b), /\(amnesia\), it says: b shows another data directory .* add it under a new id\.$/)
       assert.deepEqual([events.ups, connected(a, 'b'), connected(b, 'a')], [[], false, false])
+    }))
+})
+
+describe('a node whose answer is refused', () => {
+  test('says why, and logs it once however often it is called', () =>
+    withBench(async (bench) => {
+      const a = await listener(bench)
+      for (let call = 0; call < 3; call++) {
+        const peer = new HandPeer(await bench.dial(a.address))
+        peer.hello(identity('b'), 'a')
+        await until(() => peer.greetings.length === 1, 'a answers')
+        peer.say(encodeRefusal({ code: 'amnesia', sentence: 'a has forgotten its vote' }))
+        await until(() => peer.ended, 'its link is closed')
+      }
+      await until(() => typeof a.transport.peers()[0]?.refusal === 'string', 'it knows why')
+      const sentence = 'b called, and refused the answer (amnesia), it says: a has forgotten its vote'
+      assert.equal(a.transport.peers()[0]?.refusal, sentence)
+      assert.equal(a.lines.filter((line) => line === sentence).length, 1)
     }))
 })
 

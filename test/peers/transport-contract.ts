@@ -163,6 +163,9 @@ export function transportContract(name: string, createNetwork: () => TransportNe
         await until(() => isUp(a) && isUp(b), 'both links are up')
         assert.deepEqual([a.transport.peers()[0]?.refusal, b.transport.peers()[0]?.refusal], [null, null])
         assert.deepEqual([a.events.messages, b.events.messages], [[], []])
+        await b.transport.close()
+        await until(() => !isUp(a), 'b is gone')
+        assert.equal(a.transport.peers()[0]?.refusal, null, 'what was refused once is no reason for this')
       }))
 
     test('reports a peer as it comes and goes', () =>
