@@ -3,17 +3,27 @@
 import { AssertionError } from 'node:assert/strict'
 import { exitCodes, FatalError } from '../errors.ts'
 
-const remedy =
+const usualRemedy =
   'Restore the file from a copy of the same moment, or move the whole data directory away and let this node join again as a new member.'
 
 /** For bytes that were durable and are not what was written. */
-export function damaged(path: string, offset: number, problem: string): FatalError {
+export function damaged(path: string, offset: number, problem: string, remedy = usualRemedy): FatalError {
   return new FatalError(exitCodes.dataError, `Cannot use ${path}: damaged at offset ${offset}. ${problem} ${remedy}`)
 }
 
 /** For a file that is whole but cannot belong here. */
-export function misplaced(path: string, problem: string): FatalError {
+export function misplaced(path: string, problem: string, remedy = usualRemedy): FatalError {
   return new FatalError(exitCodes.dataError, `Cannot use ${path}. ${problem} ${remedy}`)
+}
+
+/** For a new directory on a full disk: what is there by now is no node yet, and a later start begins anew. */
+export function noRoomToFound(directory: string, bytes: number, cause: unknown): FatalError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new FatalError(
+    exitCodes.ioError,
+    `Cannot found a node in ${directory}: ${reason}. It takes about ${Math.ceil(bytes / 2 ** 20)} MiB: make room and start again.`,
+    { cause },
+  )
 }
 
 /** Whatever the disk answered, as the end of the process; what is fatal already stays what it is. */

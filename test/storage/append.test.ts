@@ -2,40 +2,33 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { maxBatchBytes } from '../../src/storage/log.ts'
 import { nodeDisk } from '../../src/storage/node-disk.ts'
-import type { Operation } from './memory-disk.ts'
 import { MemoryDisk, systemError } from './memory-disk.ts'
 import type { Opened } from './storage-kit.ts'
-import { entries, entry, founding, ids, isIoError, open, readAll, temporaryDirectory, turn } from './storage-kit.ts'
+import {
+  entries,
+  entry,
+  founding,
+  hold,
+  ids,
+  isIoError,
+  open,
+  readAll,
+  temporaryDirectory,
+  turn,
+  until,
+} from './storage-kit.ts'
 
 const term1 = { currentTerm: 1, votedFor: 'n1' }
 
-/** Holds the operations that are chosen until they are let go, in order. */
-function hold(disk: MemoryDisk, chosen: (operation: Operation) => boolean): { readonly held: number; release(): void } {
-  const waiting: (() => void)[] = []
-  disk.turn = (operation) => (chosen(operation) ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve())
-  return {
-    get held() {
-      return waiting.length
-    },
-    release: () => waiting.shift()?.(),
-  }
-}
-
 function holdSyncs(disk: MemoryDisk): { readonly held: number; release(): void } {
   return hold(disk, ({ kind, path }) => kind === 'sync' && path.endsWith('.segment'))
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let turns = 0; !condition(); turns++) {
-    assert(turns < 10_000, 'the condition never came true')
-    await turn()
-  }
 }
 
 test('a new directory holds an empty log, the founding configuration and no vote', async () => {
   const { storage } = await open(new MemoryDisk().mount())
   assert.deepEqual(storage.recovered, {
     hardState: { currentTerm: 0, votedFor: null },
+    snapshot: null,
     base: { term: 0, index: 0 },
     termRuns: [],
     lastIndex: 0,
@@ -68,6 +61,7 @@ for (const [name, makeDisk] of [
     assert.equal(storage.isNew, false)
     assert.deepEqual(storage.recovered, {
       hardState: { currentTerm: 2, votedFor: null },
+      snapshot: null,
       base: { term: 0, index: 0 },
       termRuns: [
         { from: 1, term: 1 },
@@ -273,30 +267,6 @@ for (const kind of ['write', 'sync'] as const) {
   })
 }
 
-test('a disk too full for the next segment stops the log only when that is needed', async () => {
-  const disk = new MemoryDisk()
-  const isFull = (operation: Operation) => {
-    if (operation.kind === 'zeroFill') throw systemError('ENOSPC', 'no space left', operation.path)
-  }
-  let first = await open(disk.mount())
-  await until(() => disk.count('rename') === 3)
-  disk.before = isFull
-  // The second segment was ready; the third cannot be made.
-  await first.save(entries(1, 2, 1, 3000).slice(0, 1), term1)
-  await first.save(entries(2, 2, 1, 3000))
-  assert.deepEqual(first.failures, [])
-  disk.before = () => {}
-  await first.save(entries(3, 3, 1, 3000))
-  await until(() => disk.count('rename') >= 5)
-  disk.before = isFull
-  await first.save(entries(4, 4, 1, 3000))
-  await assert.rejects(first.save(entries(5, 5, 1, 3000)), isIoError)
-  disk.before = () => {}
-  disk.killProcesses()
-  first = await open(disk.mount())
-  assert.equal(first.storage.recovered.lastIndex, 4)
-})
-
 test('close finishes what is in flight and refuses what comes after', async () => {
   const disk = new MemoryDisk()
   const { save, storage } = await open(disk.mount())
@@ -313,7 +283,7 @@ const brokenSaves: readonly [name: string, save: (opened: Opened) => unknown][] 
   ['a gap behind the log', ({ save }) => save(entries(3, 4, 1))],
   ['a gap among the entries', ({ save }) => save([...entries(2, 2, 1), ...entries(4, 4, 1)])],
   ['an entry of a term that the node has not reached', ({ save }) => save(entries(2, 2, 2))],
-  ['a number out of order', ({ storage }) => storage.save({ id: 7, hardState: null, entries: [] })],
+  ['a number out of order', ({ storage }) => storage.save({ id: 7, hardState: null, snapshot: null, entries: [] })],
 ]
 for (const [name, broken] of brokenSaves) {
   test(`${name} is never saved`, async () => {
