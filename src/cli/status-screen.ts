@@ -21,18 +21,24 @@ export function statusScreen(status: StatusResponse): string {
       'Log',
       `entries ${status.firstIndex} to ${status.lastIndex}, durable to ${status.durableIndex}, committed to ${status.commitIndex}, applied to ${status.appliedIndex}`,
     ],
+    ['Snapshot', snapshotOf(status)],
     ['Waiting', `${status.pendingProposals} ${status.pendingProposals === 1 ? 'proposal' : 'proposals'}`],
   ]
   const members = status.members.map((member) => [
     member.id,
     member.leader ? 'leader' : member.role,
     member.peerAddress,
-    member.self ? 'this node' : member.reachable ? 'yes' : 'NO',
+    member.self ? 'this node' : member.refusal !== null ? 'REFUSED' : member.reachable ? 'yes' : 'NO',
     member.matchIndex === null ? '-' : String(member.matchIndex),
     member.lag === null ? '-' : String(member.lag),
   ])
   const table = [['MEMBER', 'ROLE', 'ADDRESS', 'REACHABLE', 'MATCH', 'LAG'], ...members]
   return printable([...columns(facts), '', ...columns(table), '', diagnose(status), ''].join('\n'))
+}
+
+function snapshotOf({ snapshot }: StatusResponse): string {
+  if (snapshot === null) return 'none'
+  return `through entry ${snapshot.index} of term ${snapshot.term}, ${snapshot.sizeBytes} bytes`
 }
 
 /** Pads every column but the last one to its widest cell. */
