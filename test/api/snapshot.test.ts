@@ -6,36 +6,10 @@ import { type IncomingMessage, request } from 'node:http'
 import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { SnapshotError } from '../../src/errors.ts'
-import type { Backup } from '../../src/node/contract.ts'
+import { FakeBackup } from './fake-backup.ts'
 import { type RunningApi, startApi, until } from './running-api.ts'
 
 const MiB = 1024 * 1024
-
-class FakeBackup implements Backup {
-  readonly snapshot: { index: number; term: number; sizeBytes: number }
-  readonly bytes: Buffer
-  readonly reads: { readonly position: number; readonly wanted: number }[] = []
-  closed = 0
-  beforeRead: () => Promise<void> = async () => {}
-
-  constructor(sizeBytes: number) {
-    this.snapshot = { index: 40, term: 2, sizeBytes }
-    this.bytes = Buffer.alloc(sizeBytes, Buffer.from(Uint8Array.from({ length: 251 }, (_, at) => at)))
-  }
-
-  async read(into: Uint8Array, position: number): Promise<number> {
-    assert.equal(this.closed, 0, 'a file was read that was closed')
-    this.reads.push({ position, wanted: into.length })
-    await this.beforeRead()
-    const bytes = this.bytes.subarray(position, position + into.length)
-    into.set(bytes)
-    return bytes.length
-  }
-
-  async close(): Promise<void> {
-    this.closed++
-  }
-}
 
 async function startWith(t: TestContext, backup: FakeBackup, overrides = {}): Promise<RunningApi> {
   const running = await startApi(t, overrides)
