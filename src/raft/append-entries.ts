@@ -1,8 +1,8 @@
 // The follower's half of AppendEntries (§5.3): check, truncate what conflicts, append, follow the leader's commit index.
 
 import { assert } from './assert.ts'
-import type { EntryId } from './entry.ts'
-import type { AppendEntries } from './messages.ts'
+import type { EntryId, NodeId } from './entry.ts'
+import type { AppendEntries, InstallSnapshot } from './messages.ts'
 import { becomeFollower, isHardStateDurable, type RaftState, randomElectionTimeoutMs } from './state.ts'
 
 /** Of the current term: the term rule has run. */
@@ -29,7 +29,7 @@ export function handleAppendEntries(s: RaftState, message: AppendEntries): void 
   acknowledge(s, message, Math.max(lastNew, commitIndex))
 }
 
-function followSender(s: RaftState, message: AppendEntries): void {
+export function followSender(s: RaftState, message: AppendEntries | InstallSnapshot): void {
   const { role } = s
   assert(role.name !== 'leader', () => `${message.from} leads term ${message.term}, and so does this node`)
   if (role.name === 'follower' && role.leader === message.from) {
@@ -46,24 +46,28 @@ function followSender(s: RaftState, message: AppendEntries): void {
 
 /** Says what is durable at once; what is not, once it is. */
 function acknowledge(s: RaftState, message: AppendEntries, matchIndex: number): void {
-  const response = (index: number) =>
-    ({
-      type: 'AppendEntriesResponse',
-      from: s.options.id,
-      to: message.from,
-      term: s.currentTerm,
-      round: message.round,
-      success: true,
-      matchIndex: index,
-    }) as const
   if (message.entries.length > 0) {
-    s.outbox.promises.push(response(matchIndex))
+    s.outbox.promises.push(success(s, message.from, message.round, matchIndex))
     return
   }
   // A heartbeat is answered without waiting for the disk: it must not look as if this node were gone.
-  const durable = response(Math.min(matchIndex, s.log.durableIndex))
+  const durable = success(s, message.from, message.round, Math.min(matchIndex, s.log.durableIndex))
   if (isHardStateDurable(s)) s.outbox.send.push(durable)
   else s.outbox.promises.push(durable)
+}
+
+/** This log is durable and equal to the leader's through `matchIndex`, once everything is saved that was to be saved by now. */
+export function success(s: RaftState, to: NodeId, round: number, matchIndex: number) {
+  return {
+    type: 'AppendEntriesResponse',
+    from: s.options.id,
+    to,
+    term: s.currentTerm,
+    round,
+    isStorageFull: s.storage.isFull,
+    success: true,
+    matchIndex,
+  } as const
 }
 
 function refuse(s: RaftState, message: AppendEntries, hint: EntryId): void {
@@ -73,6 +77,7 @@ function refuse(s: RaftState, message: AppendEntries, hint: EntryId): void {
     to: message.from,
     term: s.currentTerm,
     round: message.round,
+    isStorageFull: s.storage.isFull,
     success: false,
     rejectedIndex: message.prev.index,
     hint,
@@ -83,7 +88,9 @@ function refuse(s: RaftState, message: AppendEntries, hint: EntryId): void {
 
 /** The last entry here that the leader's log can contain: not past its `prev`, nor of a later term. */
 function conflictHint(s: RaftState, prev: EntryId): EntryId {
-  return s.log.lastAtMost(prev.index, prev.term)
+  const hint = s.log.lastAtMost(prev.index, prev.term)
+  assert(hint !== null, () => `Entry ${prev.index} is refused, and the log begins after ${s.log.base.index} only`)
+  return hint
 }
 
 /**

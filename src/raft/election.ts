@@ -15,8 +15,8 @@ import { becomeFollower, becomeRole, isSelfVoter, type RaftState, randomElection
 
 export function tickElection(s: RaftState, role: Follower | Precandidate | Candidate): void {
   if (s.nowMs < role.electionDeadlineMs) return
-  if (!isSelfVoter(s)) {
-    // A learner, or a node that no configuration names yet, waits for a leader for ever.
+  if (!isSelfVoter(s) || s.storage.stalledSinceMs !== null) {
+    // A learner, or a node that no configuration names yet, waits for a leader for ever. With a disk that hangs, no vote would leave.
     role.electionDeadlineMs = s.nowMs + randomElectionTimeoutMs(s.options)
     return
   }

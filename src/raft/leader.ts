@@ -1,16 +1,17 @@
 // A leader's term from its first moment: the no-op, proposals, heartbeats, and stepping down when the quorum is gone.
 
+import { giveWay } from './ailing-storage.ts'
 import { assert } from './assert.ts'
 import { majorityReached } from './configuration.ts'
 import type { Entry, NodeId } from './entry.ts'
 import type { AppendEntriesResponse } from './messages.ts'
 import { Progress } from './progress.ts'
 import { confirmRounds, releaseEarlyReads, startRound } from './reads.ts'
-import { advanceCommit, recordAnswer, replicate, replicateTo } from './replication.ts'
+import { advanceCommit, giveUpSnapshot, recordAnswer, replicate, replicateTo } from './replication.ts'
 import type { Leader } from './role.ts'
 import { becomeFollower, becomeRole, type RaftState, voters } from './state.ts'
 import { continueTransfer, expireTransfer } from './transfer.ts'
-import type { Proposal } from './work.ts'
+import type { Proposal, ProposalOutcome } from './work.ts'
 
 export function becomeLeader(s: RaftState): void {
   const { id, maxInFlightMessages, maxMessageBytes } = s.options
@@ -46,10 +47,20 @@ export function tickLeader(s: RaftState, role: Leader): void {
     return
   }
   expireTransfer(s, role)
+  if (!giveWay(s, role)) return
+  releasePins(s, role)
   if (s.nowMs < role.heartbeatDueMs) return
   role.heartbeatDueMs = s.nowMs + s.options.heartbeatIntervalMs
   startRound(s, role)
   confirmRounds(s, role)
+}
+
+/** For a follower that was not heard for so long, the log behind the snapshot that it was being sent is kept no longer. */
+function releasePins(s: RaftState, role: Leader): void {
+  const patienceMs = 10 * s.options.electionTimeoutMaxMs
+  for (const progress of role.progress.values()) {
+    if (s.nowMs - progress.lastContactMs > patienceMs) giveUpSnapshot(progress)
+  }
 }
 
 /** Check-quorum (§6.2 of Ongaro's thesis): a leader that a majority has not answered for an election timeout is none. */
@@ -103,8 +114,9 @@ export function handleProgress(s: RaftState, role: Leader): void {
   if (advanceCommit(s, role)) releaseEarlyReads(s, role)
 }
 
-function refusal(s: RaftState): 'not-leader' | 'transferring' | 'tail-full' | null {
+function refusal(s: RaftState): ProposalOutcome['refused'] {
   if (s.role.name !== 'leader') return 'not-leader'
+  if (s.storage.isFull) return 'storage-full'
   if (s.role.transfer !== null) return 'transferring'
   return s.role.uncommittedBytes >= s.options.maxUncommittedBytes ? 'tail-full' : null
 }

@@ -4,6 +4,7 @@
 import { assert } from './assert.ts'
 import { decodeConfiguration, type IndexedConfiguration } from './configuration.ts'
 import type { Entry, EntryId } from './entry.ts'
+import type { SnapshotMetadata } from './snapshot.ts'
 import { TermRuns } from './term-runs.ts'
 import type { Recovered } from './work.ts'
 
@@ -17,6 +18,8 @@ export class RaftLog {
   #durableIndex: number
   /** The first index that no save holds yet. */
   #unsavedFrom: number
+  /** The log was reset, and no save says so yet. */
+  #isResetUnsaved = false
   /** Saves under way, oldest first, and the last index that each still vouches for. */
   #inFlight: { readonly id: number; through: number }[] = []
   #lastTimestampMs: number
@@ -62,6 +65,13 @@ export class RaftLog {
     return last
   }
 
+  /** The one that was in force when this entry was the last one; the oldest known for what lies behind the base. */
+  configurationAt(index: number): IndexedConfiguration {
+    return (
+      this.#configurations.findLast((one) => one.index <= index) ?? (this.#configurations[0] as IndexedConfiguration)
+    )
+  }
+
   /** The first entry that is in memory. */
   get cachedFrom(): number {
     return this.#cacheFrom
@@ -76,7 +86,8 @@ export class RaftLog {
     return this.#terms.termAt(id.index) === id.term
   }
 
-  lastAtMost(index: number, term: number): EntryId {
+  /** See TermRuns. */
+  lastAtMost(index: number, term: number): EntryId | null {
     return this.#terms.lastAtMost(index, term)
   }
 
@@ -98,9 +109,37 @@ export class RaftLog {
     }
   }
 
+  /** Forgets the entries through this one, which become a snapshot's alone. */
+  compactTo(index: number): void {
+    this.#terms.compactTo(index)
+    const inForce = this.configurationAt(index)
+    this.#configurations = this.#configurations.filter((one) => one === inForce || one.index > index)
+  }
+
+  /** §7: a snapshot stands for everything through its last entry, and nothing else is left. `commitIndex`: what was committed until now. */
+  reset(snapshot: SnapshotMetadata, commitIndex: number): void {
+    const { lastIncluded, timestampMs, configuration } = snapshot
+    assert(
+      lastIncluded.index > commitIndex,
+      () => `A snapshot through ${lastIncluded.index} would replace a log that is committed through ${commitIndex}`,
+    )
+    this.#terms.reset(lastIncluded)
+    this.#cache = []
+    this.#cachedBytes = 0
+    this.#cacheFrom = lastIncluded.index + 1
+    // Until the snapshot is on disk, a crash brings back the old log: of that, only what is committed is also in the new one.
+    this.#durableIndex = Math.min(this.#durableIndex, commitIndex)
+    for (const save of this.#inFlight) save.through = Math.min(save.through, commitIndex)
+    this.#unsavedFrom = lastIncluded.index + 1
+    this.#isResetUnsaved = true
+    this.#lastTimestampMs = timestampMs
+    this.#configurations = [configuration]
+  }
+
   /** What no save holds yet; from now on the save of this number vouches for it. */
   takeUnsaved(saveId: number): readonly Entry[] {
-    if (this.#unsavedFrom > this.lastIndex) return []
+    if (this.#unsavedFrom > this.lastIndex && !this.#isResetUnsaved) return []
+    this.#isResetUnsaved = false
     const entries = this.#cache.slice(this.#unsavedFrom - this.#cacheFrom)
     this.#unsavedFrom = this.lastIndex + 1
     this.#inFlight.push({ id: saveId, through: this.lastIndex })

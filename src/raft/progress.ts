@@ -1,5 +1,5 @@
 // What the leader knows of one follower, and how much it may send: `probe` looks for the point where the logs agree,
-// one message at a time; `replicate` streams under a window.
+// one message at a time; `replicate` streams under a window; `snapshot` waits for a snapshot to arrive, and sends only heartbeats.
 
 import { assert } from './assert.ts'
 
@@ -13,7 +13,7 @@ export class Progress {
   matchIndex = 0
   /** The next entry to send. */
   nextIndex: number
-  state: 'probe' | 'replicate' = 'probe'
+  state: 'probe' | 'replicate' | 'snapshot' = 'probe'
   /** The highest round of ours that it answered. */
   answeredRound = 0
   /** When it last answered at all. */
@@ -24,6 +24,8 @@ export class Progress {
   sentCommitIndex = 0
   /** It passed on a proposal, appended at this index, and waits to hear of its commit. */
   awaitsCommitOf = 0
+  /** It said that its disk has no room to spare. */
+  isStorageFull = false
   /** Entries for it are being read from storage. */
   loading = false
   #probing = false
@@ -43,6 +45,7 @@ export class Progress {
   get paused(): boolean {
     if (this.loading) return true
     if (this.state === 'probe') return this.#probing
+    if (this.state === 'snapshot') return true
     return this.#inFlight.length >= this.#maxMessages || this.#inFlightBytes >= this.#maxBytes
   }
 
@@ -65,6 +68,19 @@ export class Progress {
   becomeReplicate(): void {
     this.state = 'replicate'
     this.nextIndex = this.matchIndex + 1
+    this.#inFlight = []
+    this.#inFlightBytes = 0
+  }
+
+  /** It needs the snapshot through this index; heartbeats ask meanwhile whether it has it. */
+  becomeSnapshot(index: number): void {
+    assert(
+      index > this.matchIndex,
+      () => `A snapshot through ${index} is nothing for a follower that matches through ${this.matchIndex}`,
+    )
+    this.state = 'snapshot'
+    this.nextIndex = index + 1
+    this.#probing = false
     this.#inFlight = []
     this.#inFlightBytes = 0
   }
@@ -96,7 +112,8 @@ export class Progress {
 
   /** Whether a refusal of `rejectedIndex` speaks of what we last sent, or is an old one that came late. */
   isCurrentRejection(rejectedIndex: number): boolean {
-    if (rejectedIndex <= this.matchIndex) return false
+    // It refuses every heartbeat until the snapshot has come.
+    if (this.state === 'snapshot' || rejectedIndex <= this.matchIndex) return false
     return this.state === 'replicate' || rejectedIndex === this.nextIndex - 1
   }
 }

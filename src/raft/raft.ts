@@ -1,8 +1,10 @@
 // The Raft algorithm as a function of its inputs: `step` takes one, `takeWork` hands out what is to be done about it. No I/O, no
 // clock, no randomness of its own. Promises (votes, acknowledgements) are handed out apart: they may leave only after what they promise is on disk.
 
+import { handleStorage } from './ailing-storage.ts'
 import { handleAppendEntries, refuseStaleLeader } from './append-entries.ts'
 import { assert } from './assert.ts'
+import { handleSnapshotTaken } from './compaction.ts'
 import { type IndexedConfiguration, quorum } from './configuration.ts'
 import {
   countOwnVote,
@@ -16,11 +18,12 @@ import {
   tickElection,
 } from './election.ts'
 import type { Entry, NodeId } from './entry.ts'
+import { handleInstallSnapshot } from './install-snapshot.ts'
 import { handleAppendEntriesResponse, handleProgress, handlePropose, tickLeader } from './leader.ts'
 import { RaftLog } from './log.ts'
-import type { Message } from './messages.ts'
+import type { Received } from './messages.ts'
 import { handleReadIndex, handleReadIndexRequest, handleReadIndexResponse } from './reads.ts'
-import { announceCommit, handleLoaded, replicateTo } from './replication.ts'
+import { announceCommit, giveUpSnapshot, handleLoaded, replicateTo } from './replication.ts'
 import type { Role } from './role.ts'
 import {
   becomeFollower,
@@ -43,7 +46,7 @@ export class Raft {
   #announcedConfiguration: IndexedConfiguration
 
   constructor(options: RaftOptions, nowMs: number) {
-    const { hardState, base } = options.recovered
+    const { hardState, base, snapshot } = options.recovered
     const log = new RaftLog(options.recovered, options.maxCachedBytes)
     this.#lastIssuedHardState = hardState
     this.#announcedConfiguration = log.configuration
@@ -54,7 +57,10 @@ export class Raft {
       currentTerm: hardState.currentTerm,
       votedFor: hardState.votedFor,
       durable: hardState,
-      commitIndex: base.index,
+      // What is in a snapshot is committed.
+      commitIndex: snapshot?.lastIncluded.index ?? base.index,
+      snapshot,
+      storage: { stalledSinceMs: null, isFull: false },
       // §5.2: every node starts as a follower.
       role: {
         name: 'follower',
@@ -69,6 +75,11 @@ export class Raft {
     assert(
       log.lastEntry.term <= currentTerm,
       () => `The log holds term ${log.lastEntry.term}, past the current term ${currentTerm}`,
+    )
+    const { commitIndex } = this.#s
+    assert(
+      base.index <= commitIndex && commitIndex <= log.lastIndex,
+      () => `The snapshot reaches to ${commitIndex}, the log from ${base.index} to ${log.lastIndex}`,
     )
   }
 
@@ -108,6 +119,17 @@ export class Raft {
       case 'transferLeadership':
         if (s.role.name === 'leader') handleTransferLeadership(s, s.role, input.to)
         return
+      case 'snapshotTaken':
+        handleSnapshotTaken(s, input.snapshot)
+        return
+      case 'snapshotFailed': {
+        const progress = s.role.name === 'leader' ? s.role.progress.get(input.to) : undefined
+        if (progress !== undefined) giveUpSnapshot(progress)
+        return
+      }
+      case 'storage':
+        handleStorage(s, input.isStalled, input.isFull)
+        return
       default:
         input satisfies never
     }
@@ -118,7 +140,7 @@ export class Raft {
     const s = this.#s
     if (s.role.name === 'leader') announceCommit(s, s.role, 'waiting')
     const save = this.#takeSave()
-    const { send, promises, proposals, reads, loads } = s.outbox
+    const { send, promises, proposals, reads, loads, snapshots, compactThrough } = s.outbox
     Object.assign(s.outbox, emptyOutbox())
     const configuration = s.log.configuration
     const isNewConfiguration = configuration !== this.#announcedConfiguration
@@ -133,6 +155,8 @@ export class Raft {
       proposals,
       reads,
       loads,
+      snapshots,
+      compactThrough,
       configuration: isNewConfiguration ? configuration : null,
     }
   }
@@ -142,9 +166,10 @@ export class Raft {
     const id = this.#lastSaveId + 1
     const entries = s.log.takeUnsaved(id)
     const hardState = this.#takeHardState(id)
-    if (entries.length === 0 && hardState === null) return null
+    const snapshot = s.outbox.install
+    if (entries.length === 0 && hardState === null && snapshot === null) return null
     this.#lastSaveId = id
-    return { id, hardState, entries }
+    return { id, hardState, snapshot, entries }
   }
 
   #takeHardState(saveId: number): HardState | null {
@@ -175,7 +200,7 @@ export class Raft {
     if (s.role.name === 'leader') handleProgress(s, s.role)
   }
 
-  #receive(message: Message): void {
+  #receive(message: Received): void {
     const s = this.#s
     assert(message.to === s.options.id, () => `A message to ${message.to} reached ${s.options.id}`)
     if (!this.#acceptsTerm(message)) return
@@ -198,6 +223,9 @@ export class Raft {
       case 'AppendEntriesResponse':
         if (s.role.name === 'leader') handleAppendEntriesResponse(s, s.role, message)
         return
+      case 'InstallSnapshot':
+        handleInstallSnapshot(s, message)
+        return
       case 'TimeoutNow':
         handleTimeoutNow(s, message)
         return
@@ -213,14 +241,15 @@ export class Raft {
   }
 
   /** The term rule of §5.1, for every message alike; pre-votes, which speak of a term that nobody has yet, are its one exception. */
-  #acceptsTerm(message: Message): boolean {
+  #acceptsTerm(message: Received): boolean {
     const s = this.#s
     if (message.type === 'RequestPreVote') return true
     if (message.type === 'RequestPreVoteResponse' && message.voteGranted) return true
     if (message.term > s.currentTerm) {
       // Stickiness: a vote asked for while the leader is heard is not even a reason to change the term.
       if (message.type === 'RequestVote' && !message.leadershipTransfer && hearsLeader(s)) return false
-      const leader = message.type === 'AppendEntries' ? message.from : null
+      const isOfLeader = message.type === 'AppendEntries' || message.type === 'InstallSnapshot'
+      const leader = isOfLeader ? message.from : null
       becomeFollower(s, message.term, leader, `${message.from} has the newer term`)
       return true
     }
@@ -245,7 +274,8 @@ export class Raft {
     if (progress === undefined) return
     // Whatever was under way on the old connection may be lost: find out at once, not at the next heartbeat. A follower that was still being
     // probed is probed where it was: below, its log may be equal to ours for millions of entries.
-    progress.becomeProbe(progress.state === 'replicate' ? progress.matchIndex + 1 : progress.nextIndex)
+    if (progress.state !== 'snapshot')
+      progress.becomeProbe(progress.state === 'replicate' ? progress.matchIndex + 1 : progress.nextIndex)
     replicateTo(s, s.role, id, progress)
   }
 
@@ -280,7 +310,7 @@ export class Raft {
     return role.name === 'follower' ? role.leader : null
   }
 
-  get log(): Omit<RaftLog, 'append' | 'takeUnsaved' | 'saved'> {
+  get log(): Omit<RaftLog, 'append' | 'takeUnsaved' | 'saved' | 'compactTo' | 'reset'> {
     return this.#s.log
   }
 

@@ -14,6 +14,7 @@ export function replicate(s: RaftState, role: Leader): void {
 }
 
 export function replicateTo(s: RaftState, role: Leader, to: NodeId, progress: Progress): void {
+  if (needsSnapshot(s, progress)) sendSnapshot(s, to, progress)
   if (progress.state === 'probe') {
     if (progress.paused) return
     progress.probeSent()
@@ -46,6 +47,28 @@ export function handleLoaded(s: RaftState, role: Leader, to: NodeId, from: numbe
   const stillWanted = progress.state === 'replicate' && progress.nextIndex === from && s.log.matches(last)
   if (stillWanted && !progress.paused) sendLogged(s, role, to, progress, entries)
   replicateTo(s, role, to, progress)
+}
+
+/** What it needs next, or the entry before that, is no longer in the log. */
+function needsSnapshot(s: RaftState, progress: Progress): boolean {
+  return progress.nextIndex <= s.log.base.index
+}
+
+function sendSnapshot(s: RaftState, to: NodeId, progress: Progress): void {
+  const { snapshot, log } = s
+  assert(
+    snapshot !== null && snapshot.lastIncluded.index >= log.base.index,
+    () => `The log begins after ${log.base.index}, and no snapshot reaches so far`,
+  )
+  progress.becomeSnapshot(snapshot.lastIncluded.index)
+  s.outbox.snapshots.push({ to, lastIncluded: snapshot.lastIncluded })
+}
+
+/** The snapshot could not be sent, or the follower is not heard any more: the log is not kept for it any longer. The next heartbeat asks again. */
+export function giveUpSnapshot(progress: Progress): void {
+  if (progress.state !== 'snapshot') return
+  progress.becomeProbe(progress.nextIndex)
+  progress.probeSent()
 }
 
 function requestLoad(s: RaftState, to: NodeId, progress: Progress): void {
@@ -93,6 +116,7 @@ function entryBefore(s: RaftState, index: number): EntryId {
 /** Empty AppendEntries to all, whatever is under way: they carry the round, the commit index, and find out what was lost. */
 export function sendHeartbeats(s: RaftState, role: Leader): void {
   for (const [to, progress] of role.progress) {
+    if (needsSnapshot(s, progress)) sendSnapshot(s, to, progress)
     if (progress.state === 'probe') progress.probeSent()
     sendEntries(s, role, to, progress, [])
   }
@@ -102,6 +126,7 @@ export function sendHeartbeats(s: RaftState, role: Leader): void {
 export function recordAnswer(s: RaftState, progress: Progress, message: AppendEntriesResponse): boolean {
   progress.lastContactMs = s.nowMs
   progress.lost = false
+  progress.isStorageFull = message.isStorageFull
   if (message.success) return handleMatch(s, progress, message.matchIndex)
   handleRejection(s, progress, message.rejectedIndex, message.hint)
   return false
@@ -113,7 +138,9 @@ function handleMatch(s: RaftState, progress: Progress, matchIndex: number): bool
     () => `A follower matches through ${matchIndex}, past the leader's last index ${s.log.lastIndex}`,
   )
   const isNews = progress.matched(matchIndex)
-  if (progress.state === 'probe') progress.becomeReplicate()
+  // A snapshot has come, or was not needed after all.
+  const reachesLog = progress.state === 'snapshot' && progress.matchIndex >= s.log.base.index
+  if (progress.state === 'probe' || reachesLog) progress.becomeReplicate()
   return isNews
 }
 
@@ -121,7 +148,8 @@ function handleRejection(s: RaftState, progress: Progress, rejectedIndex: number
   if (!progress.isCurrentRejection(rejectedIndex)) return
   // The last entry of ours that can agree with the hint: one round trip a term, not one an entry.
   const agreed = s.log.lastAtMost(Math.min(hint.index, rejectedIndex - 1), hint.term)
-  progress.becomeProbe(Math.max(progress.matchIndex, agreed.index) + 1)
+  // Before the log's base there is only a snapshot: `nextIndex` says where it is, and what is done about it is decided when something is sent.
+  progress.becomeProbe(Math.max(progress.matchIndex, agreed?.index ?? 0) + 1)
 }
 
 /** §5.3, §5.4: an entry of the own term that a majority holds on disk is committed, and so is everything before it. True when that is news. */

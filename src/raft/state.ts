@@ -1,11 +1,12 @@
 // The state of one node as the paper's Figure 2 lists it, and the outbox that collects what is to be done.
 
 import { isVoter, voterIds } from './configuration.ts'
-import type { EncodeEntry, NodeId } from './entry.ts'
+import type { EncodeEntry, EntryId, NodeId } from './entry.ts'
 import type { RaftLog } from './log.ts'
 import type { Message } from './messages.ts'
 import { assertLegalTransition, type Leader, type Role } from './role.ts'
-import type { HardState, Load, ProposalOutcome, ReadOutcome, Recovered } from './work.ts'
+import type { SnapshotMetadata } from './snapshot.ts'
+import type { HardState, Load, ProposalOutcome, ReadOutcome, Recovered, SnapshotToSend } from './work.ts'
 
 export interface RaftOptions {
   readonly id: NodeId
@@ -21,6 +22,8 @@ export interface RaftOptions {
   readonly maxMessageBytes: number
   /** The leader refuses proposals while this much is appended and not committed. */
   readonly maxUncommittedBytes: number
+  /** Entries that stay in the log behind a snapshot, for followers that lag. */
+  readonly maxLogEntries: number
   /** Entries kept in memory; what is not durable yet is kept beyond it. */
   readonly maxCachedBytes: number
 }
@@ -35,6 +38,10 @@ export interface RaftState {
   /** What of the two above is on disk. */
   durable: HardState
   commitIndex: number
+  /** The newest one of this node, taken or received; of a received one, its save may be under way. */
+  snapshot: SnapshotMetadata | null
+  /** `stalledSinceMs`: when it was first said that a save takes too long; null: none does. */
+  storage: { readonly stalledSinceMs: number | null; readonly isFull: boolean }
   role: Role
   /** Why the node has the role that it has, for people. */
   roleReason: string
@@ -48,10 +55,23 @@ export interface Outbox {
   proposals: ProposalOutcome[]
   reads: ReadOutcome[]
   loads: Load[]
+  snapshots: SnapshotToSend[]
+  compactThrough: EntryId | null
+  /** For the next save. */
+  install: SnapshotMetadata | null
 }
 
 export function emptyOutbox(): Outbox {
-  return { send: [], promises: [], proposals: [], reads: [], loads: [] }
+  return {
+    send: [],
+    promises: [],
+    proposals: [],
+    reads: [],
+    loads: [],
+    snapshots: [],
+    compactThrough: null,
+    install: null,
+  }
 }
 
 export function becomeRole(s: RaftState, role: Role, reason: string): void {

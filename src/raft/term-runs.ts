@@ -11,7 +11,7 @@ export interface TermRun {
 }
 
 export class TermRuns {
-  readonly #base: EntryId
+  #base: EntryId
   readonly #runs: TermRun[]
   #lastIndex: number
 
@@ -61,8 +61,28 @@ export class TermRuns {
     this.#lastIndex = Math.min(this.#lastIndex, index - 1)
   }
 
-  /** The last entry at or before `index` whose term is at most `term`: where a diverging log may agree again. */
-  lastAtMost(index: number, term: number): EntryId {
+  /** Forgets everything before this index, which becomes the base. */
+  compactTo(index: number): void {
+    const term = this.termAt(index)
+    assert(term !== null, () => `Cannot compact to ${index}: the log holds ${this.#base.index} to ${this.#lastIndex}`)
+    this.#base = { index, term }
+    while ((this.#runs[1]?.from ?? Number.POSITIVE_INFINITY) <= index + 1) this.#runs.shift()
+    if (index === this.#lastIndex) this.#runs.length = 0
+  }
+
+  /** Begins anew behind this entry: nothing else is held. */
+  reset(base: EntryId): void {
+    this.#base = base
+    this.#runs.length = 0
+    this.#lastIndex = base.index
+  }
+
+  /**
+   * The last entry at or before `index` whose term is at most `term`: where a diverging log may agree again. The base at the earliest, which is
+   * committed and so agrees with every log that reaches so far; null: `index` is before it.
+   */
+  lastAtMost(index: number, term: number): EntryId | null {
+    if (index < this.#base.index) return null
     let at = Math.min(index, this.#lastIndex)
     while (at > this.#base.index) {
       const run = this.#runAt(at)

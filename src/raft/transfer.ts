@@ -3,6 +3,7 @@
 
 import { isVoter } from './configuration.ts'
 import type { NodeId } from './entry.ts'
+import type { Progress } from './progress.ts'
 import type { Leader } from './role.ts'
 import { type RaftState, voters } from './state.ts'
 
@@ -28,12 +29,17 @@ export function expireTransfer(s: RaftState, role: Leader): void {
   if (role.transfer !== null && s.nowMs >= role.transfer.deadlineMs) role.transfer = null
 }
 
-/** The voter that answered most recently among those with the longest log. */
-function mostAdvanced(s: RaftState, role: Leader): NodeId | null {
+/** The voter that answered most recently among those with the longest log, of those that would do. */
+export function mostAdvanced(
+  s: RaftState,
+  role: Leader,
+  wouldDo: (progress: Progress) => boolean = () => true,
+): NodeId | null {
   let best: { readonly id: NodeId; readonly matchIndex: number; readonly lastContactMs: number } | null = null
   for (const id of voters(s)) {
     const progress = role.progress.get(id)
     if (progress === undefined || s.nowMs - progress.lastContactMs > s.options.electionTimeoutMinMs) continue
+    if (!wouldDo(progress)) continue
     const { matchIndex, lastContactMs } = progress
     const isBetter =
       best === null ||
