@@ -1,6 +1,7 @@
 // The command line: argv in, one call of the local API, exit code out.
 
 import { Command, CommanderError, Option } from 'commander'
+import { downloadBackup, takeSnapshot } from './backup.ts'
 import { deleteKey, getKey, propose, setKey, showLeader, showStatus, type TimeoutOption } from './commands.ts'
 import { type CliEnvironment, terminalEnvironment } from './environment.ts'
 import { cliExitCodes, exitCodeHelp } from './exit-codes.ts'
@@ -12,6 +13,8 @@ interface ProposeOptions extends CommonOptions, TimeoutOption {
   readonly bytesFile?: string
   readonly wait: 'applied' | 'committed'
 }
+
+type SnapshotOptions = CommonOptions & { readonly force?: boolean }
 
 type KeyOptions = CommonOptions & TimeoutOption & { readonly local?: boolean }
 
@@ -108,6 +111,19 @@ export function createProgram(environment: CliEnvironment, done: (exitCode: numb
     .argument('<key>')
     .action(async (key: string, options: KeyOptions) =>
       done(await callSidecar(environment, options, (client) => deleteKey(client, key, options))),
+    )
+
+  command('snapshot', 'take a snapshot on the node, or download one as a backup')
+    .argument('[file]', 'where to keep the backup; every checksum in it is verified before it is there')
+    .option('--force', 'replace the file if it exists')
+    .action(async (file: string | undefined, options: SnapshotOptions) =>
+      done(
+        await callSidecar(environment, options, (client) => {
+          if (file !== undefined) return downloadBackup(client, file, options.force === true)
+          if (options.force !== true) return takeSnapshot(client)
+          throw new CliFailure(cliExitCodes.usage, 'usage', '--force is for a FILE: name one')
+        }),
+      ),
     )
 
   return program

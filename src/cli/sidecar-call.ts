@@ -3,12 +3,15 @@
 import { type Client, createClient } from '../client/client.ts'
 import type { CliEnvironment } from './environment.ts'
 import { cliExitCodes } from './exit-codes.ts'
-import { type CliFailure, failureOf } from './failure.ts'
+import { failureOf } from './failure.ts'
 import { readToken } from './input.ts'
 import { printable } from './printable.ts'
 
-export interface CommonOptions {
+export interface OutputOptions {
   readonly json?: boolean
+}
+
+export interface CommonOptions extends OutputOptions {
   readonly api?: string
   readonly tokenFile?: string
 }
@@ -17,7 +20,7 @@ export interface CommonOptions {
 export interface Printed {
   readonly json: unknown
   readonly text: string
-  readonly failure?: CliFailure
+  readonly failure?: Error
 }
 
 export async function callSidecar(
@@ -31,10 +34,7 @@ export async function callSidecar(
     const target = await targetOf(environment, options)
     api = target.api
     client = createClient({ baseUrl: target.api, ...(target.token === null ? {} : { token: target.token }) })
-    const { json, text, failure } = await call(client)
-    environment.stdout(options.json ? `${JSON.stringify(json)}\n` : printable(text.endsWith('\n') ? text : `${text}\n`))
-    if (failure === undefined) return cliExitCodes.ok
-    throw failure
+    return await print(environment, options, await call(client))
   } catch (error) {
     return printFailure(environment, options, error, api)
   } finally {
@@ -42,9 +42,33 @@ export async function callSidecar(
   }
 }
 
+/** The same for what needs no sidecar. */
+export async function runHere(
+  environment: CliEnvironment,
+  options: OutputOptions,
+  work: () => Promise<Printed>,
+): Promise<number> {
+  try {
+    return await print(environment, options, await work())
+  } catch (error) {
+    return printFailure(environment, options, error, null)
+  }
+}
+
+async function print(environment: CliEnvironment, options: OutputOptions, printed: Printed): Promise<number> {
+  const { json, text, failure } = printed
+  await environment.stdout(options.json ? `${JSON.stringify(json)}\n` : printable(withLineEnd(text)))
+  if (failure === undefined) return cliExitCodes.ok
+  throw failure
+}
+
+function withLineEnd(text: string): string {
+  return text.endsWith('\n') ? text : `${text}\n`
+}
+
 export function printFailure(
   environment: CliEnvironment,
-  options: CommonOptions,
+  options: OutputOptions,
   error: unknown,
   api: string | null,
 ): number {

@@ -10,9 +10,11 @@ export class FakeBackup implements Backup {
   closed = 0
   beforeRead: () => Promise<void> = async () => {}
 
-  constructor(sizeBytes: number) {
-    this.snapshot = { index: 40, term: 2, sizeBytes }
-    this.bytes = Buffer.alloc(sizeBytes, Buffer.from(Uint8Array.from({ length: 251 }, (_, at) => at)))
+  /** Of these bytes, or of so many that are different. */
+  constructor(content: number | Buffer) {
+    const pattern = Buffer.from(Uint8Array.from({ length: 251 }, (_, at) => at))
+    this.bytes = typeof content === 'number' ? Buffer.alloc(content, pattern) : content
+    this.snapshot = { index: 40, term: 2, sizeBytes: this.bytes.length }
   }
 
   async read(into: Uint8Array, position: number): Promise<number> {
