@@ -177,13 +177,13 @@ async function open(config: Config, logger: Logger, onFailure: (error: FatalErro
 }
 
 function connect(config: Config, storage: DurableStorage, logger: Logger) {
-  const { incarnation, foundingConfiguration } = storage.identity
+  const { incarnation, foundingConfiguration, restoredFrom } = storage.identity
   return createTransport({
     id: config.nodeId,
     cluster: config.cluster,
     incarnation,
     appUrl: config.advertiseAppUrl,
-    foundingDigest: foundingConfiguration === null ? null : foundingDigest(foundingConfiguration),
+    foundingDigest: foundingConfiguration === null ? null : foundingDigest(foundingConfiguration, restoredFrom),
     listen: config.peerListen,
     rpcTimeoutMs: config.rpcTimeoutMs,
     decodeRecords,

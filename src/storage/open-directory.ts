@@ -18,7 +18,7 @@ import { encodeSegmentHeader, logIdentity, segmentName, segmentNumber } from './
 export interface DirectoryOptions {
   readonly disk: Disk
   readonly directory: string
-  readonly identity: Omit<Identity, 'incarnation'> & { readonly newIncarnation: string }
+  readonly identity: Omit<Identity, 'incarnation' | 'restoredFrom'> & { readonly newIncarnation: string }
   readonly segmentBytes: number
 }
 
@@ -68,7 +68,7 @@ async function found(options: DirectoryOptions): Promise<Metafile> {
     if (segmentNumber(name) !== null) await disk.remove(`${directory}/${name}`)
   }
   const { newIncarnation, ...rest } = options.identity
-  const identity: Identity = { ...rest, incarnation: newIncarnation }
+  const identity: Identity = { ...rest, incarnation: newIncarnation, restoredFrom: null }
   const header = encodeSegmentHeader(logIdentity(identity.cluster, newIncarnation), 1)
   await createDurably(disk, directory, segmentName(1), async (file) => {
     file.write(header, 0)
