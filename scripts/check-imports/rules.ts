@@ -17,6 +17,11 @@ interface Room {
   readonly types: readonly string[]
 }
 
+/** What the commands need that work on files, without a sidecar. */
+const offline = ['directory-lock', 'inspect-directory', 'node-disk', 'restore-directory', 'snapshot-file'].map(
+  (name) => `storage/${name}.ts`,
+)
+
 const rooms: Readonly<Record<string, Room>> = {
   errors: { values: [], types: [] },
   raft: { values: [], types: [] },
@@ -28,8 +33,7 @@ const rooms: Readonly<Record<string, Room>> = {
   config: { values: ['errors'], types: ['raft'] },
   api: { values: ['errors', 'telemetry'], types: ['node/contract.ts'] },
   client: { values: [], types: ['api', 'errors'] },
-  // What works on files, without a sidecar.
-  cli: { values: ['client', 'config', 'errors', 'storage/snapshot-file.ts'], types: ['api'] },
+  cli: { values: ['client', 'config', 'errors', ...offline], types: ['api'] },
   main: { values: ['*'], types: [] },
 }
 

@@ -7,7 +7,10 @@ import { type CliEnvironment, terminalEnvironment } from './environment.ts'
 import { cliExitCodes, exitCodeHelp } from './exit-codes.ts'
 import { CliFailure } from './failure.ts'
 import { parseApi, parseCommand, parseTimeoutMs, readBytes } from './input.ts'
-import { type CommonOptions, callSidecar, printFailure } from './sidecar-call.ts'
+import { restore } from './restore.ts'
+import { type CommonOptions, callSidecar, type OutputOptions, printFailure, runHere } from './sidecar-call.ts'
+
+const jsonHelp = 'print the answer, or on standard error what went wrong, as one line of JSON'
 
 interface ProposeOptions extends CommonOptions, TimeoutOption {
   readonly bytesFile?: string
@@ -51,7 +54,7 @@ export function createProgram(environment: CliEnvironment, done: (exitCode: numb
     program
       .command(usage)
       .description(description)
-      .option('--json', 'print the answer, or on standard error what went wrong, as one line of JSON')
+      .option('--json', jsonHelp)
       .option(
         '--api <url>',
         'where the sidecar is: http://host:port or unix:/path (default: API_LISTEN, else http://127.0.0.1:4001)',
@@ -124,6 +127,17 @@ export function createProgram(environment: CliEnvironment, done: (exitCode: numb
           throw new CliFailure(cliExitCodes.usage, 'usage', '--force is for a FILE: name one')
         }),
       ),
+    )
+
+  program
+    .command('restore')
+    .description(
+      'make a data directory from a backup, for a node of a new cluster, by the settings of run (NODE_ID, CLUSTER, MEMBERS, DATA_DIR)',
+    )
+    .argument('<file>', 'a backup, as snapshot FILE downloads it; the same one on every node, with the same MEMBERS')
+    .option('--json', jsonHelp)
+    .action(async (file: string, options: OutputOptions) =>
+      done(await runHere(environment, options, () => restore(environment, file))),
     )
 
   return program

@@ -7,7 +7,7 @@ import type { Configuration } from '../raft/configuration.ts'
 import type { NodeId } from '../raft/entry.ts'
 import type { HardState } from '../raft/work.ts'
 import { misplaced } from './damage.ts'
-import type { Disk } from './disk.ts'
+import type { Disk, ReadOnlyDisk } from './disk.ts'
 import type { SlotFormat, SlotState } from './slot-file.ts'
 import { readSlotValue, SlotFile } from './slot-file.ts'
 
@@ -88,7 +88,7 @@ export interface MetafileContent {
 
 /** What `open` would find, or the error that it would throw; `report` is told of the slots first. Only reads. */
 export async function readMetafile(
-  disk: Disk,
+  disk: ReadOnlyDisk,
   directory: string,
   report: (slots: readonly SlotState[]) => void,
 ): Promise<MetafileContent> {

@@ -15,7 +15,7 @@
 import assert from 'node:assert/strict'
 import { crc32 } from 'node:zlib'
 import { misplaced } from './damage.ts'
-import type { Disk, DiskFile } from './disk.ts'
+import type { Disk, DiskFile, ReadOnlyDisk, ReadOnlyFile } from './disk.ts'
 import { createDurably } from './disk.ts'
 import { readU32, readU48, writeU32, writeU48 } from './little-endian.ts'
 
@@ -124,7 +124,7 @@ export class SlotFile {
 
 /** The value that `open` would find, or the error that it would throw; `report` is told of the slots first. Only reads. */
 export async function readSlotValue(
-  disk: Disk,
+  disk: ReadOnlyDisk,
   path: string,
   format: SlotFormat,
   report: (slots: readonly SlotState[]) => void,
@@ -139,7 +139,7 @@ export async function readSlotValue(
 }
 
 async function readSlots(
-  file: DiskFile,
+  file: ReadOnlyFile,
   path: string,
   format: SlotFormat,
   report: (slots: readonly SlotState[]) => void,
@@ -170,7 +170,7 @@ interface UnusableSlot {
   readonly formatVersion?: number
 }
 
-async function readSlot(file: DiskFile, format: SlotFormat, number: 0 | 1): Promise<Slot | UnusableSlot> {
+async function readSlot(file: ReadOnlyFile, format: SlotFormat, number: 0 | 1): Promise<Slot | UnusableSlot> {
   const whole = Buffer.alloc(format.slotBytes)
   const count = await file.read(whole, number * format.slotBytes)
   const size = headerBytes + readU32(whole, 12)
