@@ -34,6 +34,14 @@ export interface Config {
   readonly heartbeatIntervalMs: number
   readonly rpcTimeoutMs: number
   readonly segmentBytes: number
+  /** Applied entries between two snapshots. */
+  readonly snapshotThreshold: number
+  /** Entries that stay in the log behind a snapshot. */
+  readonly maxLogEntries: number
+  /** To one follower, a second. */
+  readonly snapshotSendBytesPerSecond: number
+  /** 0: none is kept. */
+  readonly diskReserveBytes: number
   readonly maxCommandBytes: number
   readonly maxPendingProposals: number
   readonly maxPendingBytes: number
@@ -112,6 +120,10 @@ function parse(given: Settings, env: Environment, workingDirectory: string, prob
     heartbeatIntervalMs: given.HEARTBEAT_INTERVAL_MS,
     rpcTimeoutMs: given.RPC_TIMEOUT_MS,
     segmentBytes: sizeBytes('SEGMENT_BYTES', 64 * KiB, GiB),
+    snapshotThreshold: given.SNAPSHOT_THRESHOLD,
+    maxLogEntries: given.MAX_LOG_ENTRIES,
+    snapshotSendBytesPerSecond: sizeBytes('SNAPSHOT_SEND_RATE', 64 * KiB, 64 * GiB),
+    diskReserveBytes: sizeBytes('DISK_RESERVE_BYTES', 0, 64 * GiB),
     maxCommandBytes: sizeBytes('MAX_COMMAND_BYTES', 128, 16 * MiB),
     maxPendingProposals: given.MAX_PENDING_PROPOSALS,
     maxPendingBytes: sizeBytes('MAX_PENDING_BYTES', KiB, 4 * GiB),
@@ -127,7 +139,13 @@ function parse(given: Settings, env: Environment, workingDirectory: string, prob
 /** Stands in for an address that did not fit, in a Config that is thrown away. */
 const nowhere: Address = { host: '', port: 0 }
 
-type SizeName = 'SEGMENT_BYTES' | 'MAX_COMMAND_BYTES' | 'MAX_PENDING_BYTES' | 'APPLY_BATCH_BYTES'
+type SizeName =
+  | 'SEGMENT_BYTES'
+  | 'SNAPSHOT_SEND_RATE'
+  | 'DISK_RESERVE_BYTES'
+  | 'MAX_COMMAND_BYTES'
+  | 'MAX_PENDING_BYTES'
+  | 'APPLY_BATCH_BYTES'
 
 function readMembers(given: Settings, problems: Problems): readonly Member[] | null {
   if (given.MEMBERS === undefined) return null

@@ -74,6 +74,14 @@ export const settings = Type.Object({
   HEARTBEAT_INTERVAL_MS: milliseconds(5, 300_000, 300),
   RPC_TIMEOUT_MS: milliseconds(10, 600_000, 5000),
   SEGMENT_BYTES: sizeBytes('16MiB'),
+  SNAPSHOT_THRESHOLD: count(1, 1_000_000_000, 5000),
+  MAX_LOG_ENTRIES: count(0, 1_000_000_000, 10_000),
+  SNAPSHOT_SEND_RATE: sizeBytes('64MiB'),
+  DISK_RESERVE_BYTES: Type.String({
+    pattern: `^0$|${size}`,
+    default: '64MiB',
+    description: 'a size such as 64MiB, or 0 for none',
+  }),
   MAX_COMMAND_BYTES: sizeBytes('1MiB'),
   MAX_PENDING_PROPOSALS: count(1, 1_000_000, 20_000),
   MAX_PENDING_BYTES: sizeBytes('64MiB'),
@@ -109,7 +117,4 @@ export const laterNames: readonly string[] = [
   'APP_HEALTH',
   'LEASE_READS',
   'MAX_CLOCK_DRIFT_PPM',
-  'SNAPSHOT_THRESHOLD',
-  'MAX_LOG_ENTRIES',
-  'DISK_RESERVE_BYTES',
 ]

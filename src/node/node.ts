@@ -1,27 +1,33 @@
 // THE loop: inputs → step → (send ∥ save) → apply. Every input of a turn of the event loop is taken in first, then the core is asked once what
 // is to be done. Promises leave only after the save that they rest on; any failure of the disk, or of an invariant, ends the node.
 
-import { exitCodes, FatalError } from '../errors.ts'
+import { exitCodes, FatalError, SnapshotError } from '../errors.ts'
 import { assert } from '../raft/assert.ts'
 import { isMember } from '../raft/configuration.ts'
 import type { EncodeEntry, Entry, NodeId } from '../raft/entry.ts'
-import type { Message } from '../raft/messages.ts'
 import { Raft } from '../raft/raft.ts'
+import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { RaftOptions } from '../raft/state.ts'
-import type { Input, Proposal, ProposalOutcome, Work } from '../raft/work.ts'
+import type { Input, Proposal, ProposalOutcome, Save, Work } from '../raft/work.ts'
 import type {
   AppliedCommand,
+  Backup,
   CommittedCommand,
   LeaderView,
   NewCommand,
   Node,
   NodeStatus,
   ProposalCounters,
+  SnapshotView,
 } from './contract.ts'
 import { type Forwarders, Forwarding, nobody } from './forwarding.ts'
-import type { Applier, Clock, NodeObserver, PeerMessage, Storage, Transport } from './ports.ts'
+import { Installation } from './installation.ts'
+import type { Applier, Clock, CommittedEntries, NodeObserver, PeerMessage, Storage, Transport } from './ports.ts'
 import { type ProposalLimits, Proposals } from './proposals.ts'
 import { Reads } from './reads.ts'
+import { Saves } from './saves.ts'
+import { SnapshotTaker } from './snapshot-taker.ts'
+import { openBackup, Snapshots, viewOf } from './snapshots.ts'
 import { describeStatus } from './status.ts'
 
 export interface NodeOptions {
@@ -46,7 +52,14 @@ export interface NodeOptions {
     | 'maxMessageBytes'
     | 'maxUncommittedBytes'
     | 'maxCachedBytes'
+    | 'maxLogEntries'
   >
+  readonly snapshots: {
+    /** Applied entries between two. */
+    readonly threshold: number
+    /** To one follower. */
+    readonly bytesPerSecond: number
+  }
   readonly limits: Pick<ProposalLimits, 'maxPendingProposals' | 'maxPendingBytes'>
   /** What the application of this node is reached at, for `leader()`. */
   readonly appUrl: string | null
@@ -68,6 +81,9 @@ export class RaftNode implements Node {
   readonly #proposals: Proposals
   readonly #reads: Reads
   readonly #forwarding: Forwarding
+  readonly #saves: Saves
+  readonly #snapshotTaker: SnapshotTaker
+  readonly #snapshots: Snapshots
   readonly #origin: number
   readonly #tickIntervalMs: number
   readonly #startedMs: number
@@ -80,12 +96,9 @@ export class RaftNode implements Node {
   /** The leader of this term refused: it is asked again after the next tick, not as fast as messages go to and fro. */
   #refusedTerm = 0
   #stop: Promise<void> | null = null
-  /** The newest save that is durable. */
-  #savedId = 0
-  #savedIsNews = false
-  /** Messages that rest on a save under way, oldest first. */
-  #promises: { readonly after: number; readonly messages: readonly Message[] }[] = []
   #commitIndex: number
+  readonly #installation = new Installation()
+  #storage = { isStalled: false, isFull: false }
   #reported: { role: string; term: number; leader: NodeId | null }
 
   constructor(options: NodeOptions) {
@@ -101,7 +114,8 @@ export class RaftNode implements Node {
       maxWaiting: limits.maxPendingProposals,
       repeatAfterMs: raft.heartbeatIntervalMs,
     })
-    const { id, storage, encodeEntry, transport } = options
+    const { id, storage, encodeEntry, transport, observer, applier, snapshots } = options
+    const onFailure = (error: unknown) => this.#fail(error)
     this.#forwarding = new Forwarding({
       id,
       transport,
@@ -109,6 +123,35 @@ export class RaftNode implements Node {
       maxWaitingBytes: raft.maxUncommittedBytes,
     })
     this.#raft = new Raft({ ...raft, id, recovered: storage.recovered, encodeEntry, random }, this.#startedMs)
+    const onSaved = (save: Save) => this.#saved(save)
+    this.#saves = new Saves({ storage, transport, clock, observer, onSaved, onFailure })
+    this.#snapshotTaker = new SnapshotTaker({
+      storage,
+      applier,
+      clock,
+      observer,
+      threshold: snapshots.threshold,
+      describe: (index) => this.#describe(index),
+      onTaken: (snapshot) => this.#enqueue({ type: 'snapshotTaken', snapshot, neededFrom: this.#neededFrom() }),
+      onFailure,
+    })
+    this.#snapshots = new Snapshots({
+      id,
+      raft: this.#raft,
+      storage,
+      transport,
+      clock,
+      observer,
+      bytesPerSecond: snapshots.bytesPerSecond,
+      repeatAfterMs: raft.electionTimeoutMinMs,
+      onReceived: (received) => {
+        this.#installation.arrived(received)
+        const { from, term, header } = received
+        this.#enqueue({ type: 'receive', message: { type: 'InstallSnapshot', from, to: id, term, snapshot: header } })
+      },
+      onUnsendable: (to) => this.#enqueue({ type: 'snapshotFailed', to }),
+      onFailure,
+    })
     this.#commitIndex = this.#raft.commitIndex
     this.#reported = { role: 'follower', term: this.#raft.currentTerm, leader: null }
   }
@@ -130,14 +173,23 @@ export class RaftNode implements Node {
     const { index, configuration } = this.#raft.log.configuration
     observer.event({ type: 'configuration', index, configuration })
     transport.setMembers(configuration.members)
-    const entries = {
-      read: (from: number, through: number, maxBytes: number) => this.#readCommitted(from, through, maxBytes),
+    applier.start(
+      this.#entries(() => this.#installation.durable.then(() => this.#options.storage.openSnapshot())),
+      {
+        applied: (appliedIndex, commands, results) => this.#applied(appliedIndex, commands, results),
+        rewound: () => {},
+        restored: (appliedIndex) => this.#restored(appliedIndex),
+      },
+    )
+    // The snapshot is of another state machine's state: an application that only watches cannot be brought up by it.
+    watcher?.start(
+      this.#entries(async () => null),
+      { applied: () => {}, rewound: () => {}, restored: () => {} },
+    )
+    if (this.#commitIndex > 0) {
+      applier.commit(this.#commitIndex)
+      watcher?.commit(this.#commitIndex)
     }
-    applier.start(entries, {
-      applied: (appliedIndex, commands, results) => this.#applied(appliedIndex, commands, results),
-      rewound: () => {},
-    })
-    watcher?.start(entries, { applied: () => {}, rewound: () => {} })
     await transport.start({
       received: (message) => this.#received(message),
       peerUp: (id) => this.#peer(id, true),
@@ -175,6 +227,19 @@ export class RaftNode implements Node {
     return this.#propose(command, 'committed', timeoutMs)
   }
 
+  async takeSnapshot(): Promise<SnapshotView> {
+    if (this.#state !== 'running')
+      throw new SnapshotError('shutting-down', 'Cannot take a snapshot: this node is shutting down')
+    return viewOf(await this.#snapshotTaker.take())
+  }
+
+  async openBackup(): Promise<Backup> {
+    await this.takeSnapshot()
+    const backup = await openBackup(this.#options.storage)
+    if (backup === null) throw new SnapshotError('snapshot-failed', 'Cannot open the snapshot: it is gone')
+    return backup
+  }
+
   readBarrier(timeoutMs: number): Promise<number> {
     const read = this.#reads.barrier(this.#options.clock.monotonicMs(), timeoutMs)
     if (this.#state === 'stopped') this.#reads.abandon()
@@ -203,7 +268,7 @@ export class RaftNode implements Node {
   }
 
   status(): NodeStatus {
-    const { transport, applier, watcher, clock } = this.#options
+    const { transport, applier, watcher, clock, storage } = this.#options
     return describeStatus({
       raft: this.#raft,
       peers: transport.peers(),
@@ -211,6 +276,10 @@ export class RaftNode implements Node {
       holdsQuorum: this.holdsQuorum(),
       appliedIndex: applier.appliedIndex,
       applierBlocked: applier.blocked,
+      snapshot: storage.newestSnapshot === null ? null : viewOf(storage.newestSnapshot),
+      compactionBlocked: this.#compactionBlocked(),
+      isStorageStalled: this.#storage.isStalled,
+      isStorageFull: this.#storage.isFull,
       observerBlocked: watcher?.blocked ?? null,
       pendingProposals: this.#proposals.size,
       uptimeMs: clock.monotonicMs() - this.#startedMs,
@@ -244,13 +313,20 @@ export class RaftNode implements Node {
         break
       case 'ForwardRefused': {
         if (message.origin !== this.#origin) return
-        if (message.reason !== 'tail-full') this.#refusedTerm = message.term
+        const { reason } = message
+        const isFull = reason === 'tail-full' || reason === 'storage-full'
+        if (!isFull) this.#refusedTerm = message.term
         for (const sequence of message.sequences) {
-          if (message.reason === 'tail-full') this.#proposals.refuseFull(sequence, message.term)
+          if (isFull) this.#proposals.refuseFull(sequence, message.term, reason)
           else this.#proposals.requeue(sequence, message.term, this.#options.clock.monotonicMs())
         }
         break
       }
+      case 'SnapshotOffer':
+      case 'SnapshotChunk':
+      case 'SnapshotAck':
+        this.#snapshots.received(message)
+        return
       default:
         this.#inputs.push({ type: 'receive', message })
     }
@@ -260,6 +336,7 @@ export class RaftNode implements Node {
   #peer(id: NodeId, connected: boolean): void {
     this.#options.observer.event({ type: 'peer', id, connected })
     this.#enqueue({ type: connected ? 'peerUp' : 'peerDown', id })
+    if (connected) this.#snapshots.peerUp(id)
   }
 
   #enqueue(input: Input): void {
@@ -288,17 +365,17 @@ export class RaftNode implements Node {
   /** One turn: everything that came in, then everything that is to be done about it. */
   #turn(): void {
     const nowMs = this.#options.clock.monotonicMs()
-    if (this.#savedIsNews) {
-      this.#savedIsNews = false
-      this.#raft.step(nowMs, { type: 'saved', id: this.#savedId })
-    }
+    const savedId = this.#saves.takeSaved()
+    if (savedId !== null) this.#raft.step(nowMs, { type: 'saved', id: savedId })
     const inputs = this.#inputs
     this.#inputs = []
     for (const input of inputs) this.#raft.step(nowMs, input)
     if (this.#tickDue) {
       this.#tickDue = false
       this.#refusedTerm = 0
+      this.#watchStorage(nowMs)
       this.#raft.step(nowMs, { type: 'tick' })
+      this.#snapshotTaker.tick()
       this.#proposals.expire(nowMs)
       this.#reads.tick(nowMs, this.#raft.leader !== null, this.appliedIndex)
     }
@@ -308,6 +385,7 @@ export class RaftNode implements Node {
     const readId = this.#reads.takeQuestion(nowMs)
     if (readId !== null) this.#raft.step(nowMs, { type: 'readIndex', readId })
     this.#perform(this.#raft.takeWork(), forwarders, nowMs)
+    this.#snapshots.reconcile()
     this.#reportRole()
   }
 
@@ -348,7 +426,13 @@ export class RaftNode implements Node {
     const { transport } = this.#options
     for (const message of work.send) transport.send(message)
     if (work.save !== null) this.#save(work.save, nowMs)
-    if (work.promises.length > 0) this.#promise(work.promisesAfter, work.promises)
+    if (this.#installation.giveUp()) this.#snapshots.settled()
+    if (work.promises.length > 0) this.#saves.promise(work.promisesAfter, work.promises)
+    if (work.compactThrough !== null) {
+      this.#options.storage.compact(work.compactThrough)
+      this.#options.observer.event({ type: 'compacted', firstIndex: work.compactThrough.index + 1 })
+    }
+    for (const snapshot of work.snapshots) this.#snapshots.send(snapshot)
     if (work.proposals.length > 0) this.#answerRefused(work.proposals, forwarders, nowMs)
     if (work.configuration !== null) {
       transport.setMembers(work.configuration.configuration.members)
@@ -365,53 +449,38 @@ export class RaftNode implements Node {
     for (const { readId, index } of work.reads) this.#reads.answered(readId, index, this.appliedIndex)
   }
 
-  #save(save: NonNullable<Work['save']>, nowMs: number): void {
-    const { storage, observer, clock } = this.#options
-    // A microtask later: what was sent in this turn is on its way when the disk is written, so that peers write while we do.
-    const durable = Promise.resolve().then(() => storage.save(save))
-    durable.then(
-      () => {
-        if (this.#state === 'stopped') return
-        this.#guard(() => {
-          observer.event({ type: 'saved', durationMs: clock.monotonicMs() - nowMs, entries: save.entries.length })
-          this.#saved(save.id)
-        })
-      },
-      (error) => this.#fail(error),
-    )
+  #save(save: Save, nowMs: number): void {
+    this.#saves.begin(save, nowMs)
+    if (save.snapshot !== null) this.#skipTo(save.snapshot)
   }
 
-  #saved(id: number): void {
-    if (id !== this.#savedId + 1) {
-      this.#fail(
-        new FatalError(exitCodes.software, `Save ${id} became durable after save ${this.#savedId}, out of order`),
-      )
-      return
-    }
-    this.#savedId = id
-    this.#savedIsNews = true
-    let oldest = this.#promises[0]
-    while (oldest !== undefined && oldest.after <= id) {
-      for (const message of oldest.messages) this.#options.transport.send(message)
-      this.#promises.shift()
-      oldest = this.#promises[0]
+  #saved(save: Save): void {
+    if (save.snapshot !== null) {
+      const received = this.#installation.end()
+      this.#snapshots.settled()
+      if (received !== null) {
+        const { from, file } = received
+        this.#options.observer.event({ type: 'snapshotInstalled', from, file })
+      }
     }
     this.#scheduleTurn()
   }
 
-  #promise(after: number, messages: readonly Message[]): void {
-    if (after > this.#savedId) {
-      this.#promises.push({ after, messages })
-      return
-    }
-    for (const message of messages) this.#options.transport.send(message)
+  /** The snapshot stands for everything through its last entry, and what this node had not seen committed of that it never will. */
+  #skipTo({ lastIncluded: { index, term } }: SnapshotMetadata): void {
+    const { applier, watcher } = this.#options
+    this.#installation.begin()
+    this.#proposals.skipped(term)
+    this.#commitIndex = index
+    applier.commit(index)
+    watcher?.commit(index)
   }
 
   #answerRefused(outcomes: readonly ProposalOutcome[], forwarders: Forwarders, nowMs: number): void {
     const term = this.#raft.currentTerm
     for (const { sequence, refused } of this.#forwarding.refused(outcomes, forwarders, term)) {
       if (refused === null) continue
-      if (refused === 'tail-full') this.#proposals.refuseFull(sequence, term)
+      if (refused === 'tail-full' || refused === 'storage-full') this.#proposals.refuseFull(sequence, term, refused)
       else this.#proposals.requeue(sequence, term, nowMs)
     }
   }
@@ -446,14 +515,70 @@ export class RaftNode implements Node {
     return this.#raft.cachedEntries(this.#raft.log.cachedFrom, commitIndex, Number.POSITIVE_INFINITY) ?? []
   }
 
-  #readCommitted(from: number, through: number, maxBytes: number): readonly Entry[] | Promise<readonly Entry[]> {
-    return this.#raft.cachedEntries(from, through, maxBytes) ?? this.#options.storage.read(from, through, maxBytes)
+  #entries(openSnapshot: CommittedEntries['openSnapshot']): CommittedEntries {
+    const { storage } = this.#options
+    const { log } = this.#raft
+    return {
+      read: (from, through, maxBytes) =>
+        this.#raft.cachedEntries(from, through, maxBytes) ?? storage.read(from, through, maxBytes),
+      get firstIndex() {
+        return log.base.index + 1
+      },
+      openSnapshot,
+    }
   }
 
   #applied(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[]): void {
     this.#proposals.applied(entries, results)
     this.#reads.applied(appliedIndex)
     if (entries.length > 0) this.#options.observer.event({ type: 'applied', commands: entries.length })
+  }
+
+  #restored(appliedIndex: number): void {
+    this.#proposals.restored(appliedIndex)
+    this.#reads.applied(appliedIndex)
+  }
+
+  /** What the log says of the last entry of a snapshot; null when it has left the log. */
+  #describe(index: number): SnapshotMetadata | null {
+    const { log } = this.#raft
+    const term = log.termAt(index)
+    if (term === null) return null
+    // Cluster time at the end of the log: what comes behind the snapshot does not go back behind it either way.
+    return {
+      lastIncluded: { index, term },
+      timestampMs: log.lastTimestampMs,
+      configuration: log.configurationAt(index),
+    }
+  }
+
+  /** The first entry that an application which only watches has not taken: no snapshot could make up for it. */
+  #neededFrom(): number {
+    const { watcher } = this.#options
+    return watcher === null ? Number.POSITIVE_INFINITY : watcher.appliedIndex + 1
+  }
+
+  #compactionBlocked(): string | null {
+    const { storage, raft } = this.#options
+    const { base, lastIndex } = this.#raft.log
+    if (this.#snapshotTaker.isUnsupported) {
+      return `The application offers no snapshots: the log is kept whole, ${lastIndex - base.index} entries by now`
+    }
+    const keptFrom = (storage.newestSnapshot?.lastIncluded.index ?? 0) - raft.maxLogEntries
+    if (this.#neededFrom() >= keptFrom) return null
+    return `The application that observes has taken nothing since ${this.#neededFrom() - 1}: the log is kept from there on for it`
+  }
+
+  #watchStorage(nowMs: number): void {
+    const { storage, raft, observer } = this.#options
+    const isStalled = this.#saves.oldestMs(nowMs) >= raft.electionTimeoutMinMs / 2
+    const { isFull } = storage
+    const before = this.#storage
+    if (before.isStalled === isStalled && before.isFull === isFull) return
+    this.#storage = { isStalled, isFull }
+    observer.event({ type: 'storage', isStalled, isFull })
+    this.#raft.step(nowMs, { type: 'storage', isStalled, isFull })
+    if (isFull && !before.isFull) this.#snapshotTaker.hurry()
   }
 
   #reportRole(): void {
@@ -486,6 +611,8 @@ export class RaftNode implements Node {
     this.#state = 'stopped'
     this.#cancelTimer()
     this.#cancelAnnouncement?.()
+    this.#saves.stop()
+    this.#snapshots.stop()
     this.#proposals.abandon()
     this.#reads.abandon()
   }

@@ -123,16 +123,38 @@ export class Proposals {
     this.#queued.push(pending)
   }
 
-  /** The leader of this term did not append it, because it has too much under way. */
-  refuseFull(sequence: number, term: number): void {
+  /** The leader of this term did not append it, because it has too much under way, or its disk has no room. */
+  refuseFull(sequence: number, term: number, reason: 'tail-full' | 'storage-full'): void {
     const pending = this.#pending.get(sequence)
     if (pending === undefined || pending.handedTerm !== term || pending.committed !== null) return
-    this.#fail(
-      pending,
-      'too-many-proposals',
-      'not_applied',
-      'Cannot take another proposal: the leader has too much uncommitted',
-    )
+    if (reason === 'tail-full') {
+      const sentence = 'Cannot take another proposal: the leader has too much uncommitted'
+      this.#fail(pending, 'too-many-proposals', 'not_applied', sentence)
+    } else {
+      const sentence =
+        "Cannot take another proposal: the leader's disk is full, and no other voter with room could take over"
+      this.#fail(pending, 'storage-full', 'not_applied', sentence)
+    }
+  }
+
+  /** A snapshot stands for the next entries of the log, the last of them of this term: what was committed among them is not known here. */
+  skipped(term: number): void {
+    this.#committedTerm = Math.max(this.#committedTerm, term)
+    for (const pending of [...this.#pending.values()]) {
+      if (pending.handedTerm === 0 || pending.handedTerm > term || pending.committed !== null) continue
+      const sentence = `Handed to the leader of term ${pending.handedTerm}; this node has got a snapshot in place of the entries that it may be among`
+      this.#fail(pending, 'leadership-lost', 'unknown', sentence)
+    }
+  }
+
+  /** The state machine was brought to this index by a snapshot: what the commands up to it answered is not known here. */
+  restored(appliedIndex: number): void {
+    for (const pending of [...this.#pending.values()]) {
+      const { committed } = pending
+      if (committed === null || committed.index > appliedIndex) continue
+      const sentence = `Committed at index ${committed.index}; its result is not known here, since the state machine was restored from a snapshot`
+      this.#fail(pending, 'apply-pending', 'committed', sentence)
+    }
   }
 
   /**

@@ -1,7 +1,7 @@
 // What a node knows of itself and its cluster, in one value.
 
 import type { Raft } from '../raft/raft.ts'
-import type { LeaderView, MemberStatus, NodeStatus } from './contract.ts'
+import type { LeaderView, MemberStatus, NodeStatus, SnapshotView } from './contract.ts'
 import type { Peer } from './ports.ts'
 
 interface Known {
@@ -12,6 +12,10 @@ interface Known {
   readonly appliedIndex: number
   readonly applierBlocked: string | null
   readonly observerBlocked: string | null
+  readonly snapshot: SnapshotView | null
+  readonly compactionBlocked: string | null
+  readonly isStorageStalled: boolean
+  readonly isStorageFull: boolean
   readonly pendingProposals: number
   readonly uptimeMs: number
 }
@@ -40,11 +44,16 @@ export function describeStatus(known: Known): NodeStatus {
         self,
         leader: leader?.id === member.id,
         reachable: self || known.peers.some((peer) => peer.id === member.id && peer.connected),
+        refusal: known.peers.find((peer) => peer.id === member.id)?.refusal ?? null,
         matchIndex,
         lag: matchIndex === null ? null : raft.log.lastIndex - matchIndex,
       }
     }),
     configuration,
+    snapshot: known.snapshot,
+    compactionBlocked: known.compactionBlocked,
+    isStorageStalled: known.isStorageStalled,
+    isStorageFull: known.isStorageFull,
     pendingProposals: known.pendingProposals,
     applierBlocked: known.applierBlocked,
     observerBlocked: known.observerBlocked,

@@ -5,7 +5,8 @@ import type { SnapshotMetadata } from './snapshot.ts'
 import type { RaftState } from './state.ts'
 
 /** This node has made a snapshot of its own state. */
-export function handleSnapshotTaken(s: RaftState, snapshot: SnapshotMetadata): void {
+export function handleSnapshotTaken(s: RaftState, snapshot: SnapshotMetadata, neededFrom: number | undefined): void {
+  s.neededFrom = neededFrom ?? Number.POSITIVE_INFINITY
   const { index, term } = snapshot.lastIncluded
   // While it was being taken, the leader may have sent a later one.
   if (s.snapshot !== null && s.snapshot.lastIncluded.index >= index) return
@@ -25,6 +26,7 @@ export function compact(s: RaftState): void {
     // Slow followers find what they lack behind the snapshot; on a full disk they have to take the snapshot itself.
     s.snapshot.lastIncluded.index - (s.storage.isFull ? 0 : maxLogEntries),
     s.log.durableIndex,
+    s.neededFrom - 1,
     ...pinned(s),
   )
   if (through <= s.log.base.index) return

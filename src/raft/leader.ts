@@ -116,8 +116,9 @@ export function handleProgress(s: RaftState, role: Leader): void {
 
 function refusal(s: RaftState): ProposalOutcome['refused'] {
   if (s.role.name !== 'leader') return 'not-leader'
-  if (s.storage.isFull) return 'storage-full'
+  // Somebody with room may be about to take over: that is a pause, and not an error.
   if (s.role.transfer !== null) return 'transferring'
+  if (s.storage.isFull) return 'storage-full'
   return s.role.uncommittedBytes >= s.options.maxUncommittedBytes ? 'tail-full' : null
 }
 

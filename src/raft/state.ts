@@ -40,6 +40,8 @@ export interface RaftState {
   commitIndex: number
   /** The newest one of this node, taken or received; of a received one, its save may be under way. */
   snapshot: SnapshotMetadata | null
+  /** Entries from here on stay in the log whatever a snapshot holds. */
+  neededFrom: number
   /** `stalledSinceMs`: when it was first said that a save takes too long; null: none does. */
   storage: { readonly stalledSinceMs: number | null; readonly isFull: boolean }
   role: Role
@@ -76,7 +78,11 @@ export function emptyOutbox(): Outbox {
 
 export function becomeRole(s: RaftState, role: Role, reason: string): void {
   assertLegalTransition(s.role.name, role.name)
-  if (s.role.name === 'leader') abandonReads(s, s.role)
+  if (s.role.name === 'leader') {
+    abandonReads(s, s.role)
+    // Whoever looks at the work now takes them for this term's.
+    s.outbox.snapshots = []
+  }
   s.role = role
   s.roleReason = reason
 }

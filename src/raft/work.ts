@@ -31,7 +31,12 @@ export type Input =
   /** Hands leadership to the named voter, or to the one whose log is longest. */
   | { readonly type: 'transferLeadership'; readonly to: NodeId | null }
   /** A snapshot of this node's own state machine is durable; what lies far enough behind it may leave the log. */
-  | { readonly type: 'snapshotTaken'; readonly snapshot: SnapshotMetadata }
+  | {
+      readonly type: 'snapshotTaken'
+      readonly snapshot: SnapshotMetadata
+      /** An entry that must stay in the log all the same, with all that follow; absent: none. */
+      readonly neededFrom?: number
+    }
   /** The snapshot that was to be sent to this follower could not be: find out anew what it needs. */
   | { readonly type: 'snapshotFailed'; readonly to: NodeId }
   /** `isStalled`: a save has been under way for too long. `isFull`: the room that is kept for an emergency is in use, or gone. */
@@ -83,7 +88,10 @@ export interface Load {
   readonly maxBytes: number
 }
 
-/** A follower needs what the log no longer holds: this snapshot, which is durable here, is to be sent to it. */
+/**
+ * A follower needs what the log no longer holds: this snapshot, which is durable here, is to be sent to it, by this node as the leader of its
+ * current term, until the follower's progress is no longer in state `snapshot`: whatever was lost on the way is for the node to repeat.
+ */
 export interface SnapshotToSend {
   readonly to: NodeId
   readonly lastIncluded: EntryId

@@ -38,6 +38,15 @@ const gauges: readonly (readonly [name: string, help: string, read: Reading])[] 
   ['first_index', 'Index of the first entry that the log holds.', (status) => status.firstIndex],
   ['last_index', 'Index of the last entry of the log.', (status) => status.lastIndex],
   ['durable_index', 'Index of the last entry that this disk holds for certain.', (status) => status.durableIndex],
+  [
+    'snapshot_index',
+    'Index of the last entry in the newest snapshot; 0 without one.',
+    (status) => status.snapshot?.index ?? 0,
+  ],
+  ['snapshot_bytes', 'Size of the newest snapshot; 0 without one.', (status) => status.snapshot?.sizeBytes ?? 0],
+  ['compaction_blocked', '1 when the log is not compacted.', (status) => Number(status.compactionBlocked !== null)],
+  ['storage_stalled', '1 while a write to the disk takes too long.', (status) => Number(status.isStorageStalled)],
+  ['storage_full', '1 while the disk has no room to spare.', (status) => Number(status.isStorageFull)],
   ['proposals_pending', 'Proposals that wait for their answer.', (status) => status.pendingProposals],
   ['members', 'Members of the cluster, learners included.', (status) => status.members.length],
   ['peers_connected', 'Other members with a connection that is up.', connectedPeers],
@@ -115,6 +124,9 @@ export function createMetrics({ node, version }: MetricsOptions): Metrics {
     'commit_duration_seconds',
     'Time from the arrival of a proposal until it was committed; the oldest of each step.',
   )
+  const snapshotsSent = counter('snapshots_sent_total', 'Snapshots that a follower got from this node.')
+  const snapshotsInstalled = counter('snapshots_installed_total', 'Snapshots of a leader that replaced the log here.')
+  const snapshotSeconds = histogram('snapshot_duration_seconds', 'Time to take a snapshot and make it durable.')
   let lastLeader: { readonly leader: string; readonly term: number } | null = null
 
   function counter(name: string, help: string): Counter {
@@ -150,9 +162,21 @@ export function createMetrics({ node, version }: MetricsOptions): Metrics {
         case 'applied':
           applied.inc(event.commands)
           return
+        case 'snapshotTaken':
+          snapshotSeconds.observe(event.durationMs / 1000)
+          return
+        case 'snapshotSent':
+          snapshotsSent.inc()
+          return
+        case 'snapshotInstalled':
+          snapshotsInstalled.inc()
+          return
         case 'role':
         case 'configuration':
         case 'peer':
+        case 'storage':
+        case 'compacted':
+        case 'snapshotSkipped':
           return
         default:
           return event satisfies never

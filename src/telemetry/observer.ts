@@ -1,6 +1,6 @@
 // Turns what happens in a node into log lines and measurements: one line an event, and none for what happens per command.
 
-import type { NodeEvent, NodeObserver } from '../node/ports.ts'
+import type { NodeEvent, NodeObserver, SnapshotFile } from '../node/ports.ts'
 import type { RoleName } from '../raft/work.ts'
 import type { Logger } from './logger.ts'
 import type { Metrics } from './metrics.ts'
@@ -44,6 +44,25 @@ export function createObserver({ logger, metrics }: ObserverOptions): NodeObserv
           if (event.connected) logger.info(fields(event), `Connected to ${event.id}`)
           else logger.warn(fields(event), `Not connected to ${event.id}`)
           return
+        case 'snapshotTaken':
+          logger.info(fields(event), `Took a snapshot through ${entryOf(event.file)}`)
+          return
+        case 'snapshotSkipped':
+          logger.warn(fields(event), event.reason)
+          return
+        case 'snapshotSent':
+          logger.info(fields(event), `Sent ${event.to} the snapshot through ${entryOf(event.file)}`)
+          return
+        case 'snapshotInstalled':
+          logger.info(fields(event), `Installed the snapshot of ${event.from} through ${entryOf(event.file)}`)
+          return
+        case 'storage':
+          if (event.isFull || event.isStalled) logger.error(fields(event), storageSentence(event))
+          else logger.info(fields(event), 'The disk works again, and has room')
+          return
+        case 'compacted':
+          logger.debug(fields(event), `The log begins with entry ${event.firstIndex}`)
+          return
         case 'saved':
         case 'committed':
         case 'applied':
@@ -53,6 +72,17 @@ export function createObserver({ logger, metrics }: ObserverOptions): NodeObserv
       }
     },
   }
+}
+
+function entryOf({ lastIncluded, sizeBytes }: SnapshotFile): string {
+  return `entry ${lastIncluded.index}, ${sizeBytes} bytes`
+}
+
+function storageSentence({ isFull, isStalled }: { readonly isFull: boolean; readonly isStalled: boolean }): string {
+  const hang = 'A write to the disk takes too long: this node does not lead until it ends'
+  const full =
+    'The disk is full: no proposals are taken here until there is room again; free space, or enlarge the disk'
+  return [...(isStalled ? [hang] : []), ...(isFull ? [full] : [])].join('. ')
 }
 
 function isAsking(role: RoleName): boolean {

@@ -1,0 +1,129 @@
+// When and how this node takes snapshots of its own state machine: every so many applied entries, on request, and at once when the disk runs
+// full. One at a time, beside everything else; and never so often that snapshots are all that the disk does.
+
+import { FatalError, SnapshotError, StorageFullError } from '../errors.ts'
+import type { SnapshotMetadata } from '../raft/snapshot.ts'
+import type { Applier, Clock, MachineSnapshot, NodeObserver, SnapshotFile, Storage } from './ports.ts'
+
+export interface SnapshotTakerOptions {
+  readonly storage: Pick<Storage, 'takeSnapshot' | 'newestSnapshot'>
+  readonly applier: Pick<Applier, 'appliedIndex' | 'snapshot'>
+  readonly clock: Pick<Clock, 'monotonicMs'>
+  readonly observer: NodeObserver
+  /** Applied entries between two snapshots. */
+  readonly threshold: number
+  /** What the log says of this entry; null when it has left the log, as when the leader's snapshot has replaced it. */
+  readonly describe: (index: number) => SnapshotMetadata | null
+  readonly onTaken: (snapshot: SnapshotMetadata) => void
+  readonly onFailure: (error: unknown) => void
+}
+
+/** After a snapshot that took so long, this many times as long passes before the next: a fifth of the time at most goes into them. */
+const restFactor = 4
+/** What failed is tried again after this share of the threshold. */
+const retryShare = 0.1
+
+export class SnapshotTaker {
+  readonly #options: SnapshotTakerOptions
+  #taking: Promise<SnapshotFile> | null = null
+  /** After an attempt that failed: not before this many entries are applied. */
+  #notBefore = 0
+  #restUntilMs = Number.NEGATIVE_INFINITY
+  #unsupported = false
+
+  constructor(options: SnapshotTakerOptions) {
+    this.#options = options
+  }
+
+  /** The state machine offered none when it was last asked. */
+  get isUnsupported(): boolean {
+    return this.#unsupported
+  }
+
+  /** To be called now and then; a snapshot that is due is begun. */
+  tick(): void {
+    const { applier, clock, threshold } = this.#options
+    const dueIndex = Math.max(this.#newestIndex + threshold, this.#notBefore)
+    if (applier.appliedIndex < dueIndex || clock.monotonicMs() < this.#restUntilMs) return
+    this.#beginUnasked()
+  }
+
+  /** The disk is full: what a snapshot can free is wanted now. */
+  hurry(): void {
+    if (this.#options.applier.appliedIndex > this.#newestIndex) this.#beginUnasked()
+  }
+
+  /** Of everything that is applied now. Rejects with SnapshotError. */
+  async take(): Promise<SnapshotFile> {
+    const wanted = this.#options.applier.appliedIndex
+    for (;;) {
+      const { newestSnapshot } = this.#options.storage
+      if (newestSnapshot !== null && newestSnapshot.lastIncluded.index >= wanted) return newestSnapshot
+      // One that is under way may have begun too early.
+      if (this.#taking === null) return await this.#begin()
+      await this.#taking.catch(() => {})
+    }
+  }
+
+  get #newestIndex(): number {
+    return this.#options.storage.newestSnapshot?.lastIncluded.index ?? 0
+  }
+
+  #beginUnasked(): void {
+    if (this.#taking !== null) return
+    this.#begin().catch((error: unknown) => {
+      const reason = error instanceof Error ? error.message : String(error)
+      this.#options.observer.event({ type: 'snapshotSkipped', reason })
+    })
+  }
+
+  #begin(): Promise<SnapshotFile> {
+    this.#taking = this.#take().finally(() => {
+      this.#taking = null
+    })
+    return this.#taking
+  }
+
+  async #take(): Promise<SnapshotFile> {
+    const { storage, applier, clock, observer, threshold, describe, onTaken, onFailure } = this.#options
+    const startedMs = clock.monotonicMs()
+    this.#notBefore = applier.appliedIndex + Math.max(1, Math.ceil(threshold * retryShare))
+    try {
+      const picture = await applier.snapshot()
+      this.#unsupported = picture === null
+      if (picture === null) {
+        this.#notBefore = applier.appliedIndex + threshold
+        throw new SnapshotError('snapshot-unsupported', 'Cannot take a snapshot: the application offers none')
+      }
+      const metadata = describe(picture.appliedIndex)
+      if (metadata === null) {
+        await giveUp(picture)
+        throw new SnapshotError(
+          'snapshot-failed',
+          `Cannot use a snapshot through ${picture.appliedIndex}: one of the leader has taken its place`,
+        )
+      }
+      const header = { ...metadata, machinePosition: picture.position }
+      const file = await storage.takeSnapshot(header, picture.body)
+      const durationMs = clock.monotonicMs() - startedMs
+      this.#restUntilMs = startedMs + durationMs * (1 + restFactor)
+      onTaken(metadata)
+      observer.event({ type: 'snapshotTaken', file, durationMs })
+      return file
+    } catch (error) {
+      if (error instanceof FatalError) onFailure(error)
+      throw asSnapshotError(error)
+    }
+  }
+}
+
+async function giveUp(picture: MachineSnapshot): Promise<void> {
+  await picture.body[Symbol.asyncIterator]().return?.()
+}
+
+function asSnapshotError(error: unknown): SnapshotError {
+  if (error instanceof SnapshotError) return error
+  const reason = error instanceof Error ? error.message : String(error)
+  const code = error instanceof StorageFullError ? 'storage-full' : 'snapshot-failed'
+  return new SnapshotError(code, `Cannot take a snapshot: ${reason}`, { cause: error })
+}

@@ -1,0 +1,143 @@
+// Snapshots between nodes, as the loop sees them: those that this node sends, the one that it receives, and backups.
+
+import type { NodeId } from '../raft/entry.ts'
+import type { Raft } from '../raft/raft.ts'
+import type { SnapshotToSend } from '../raft/work.ts'
+import type { Backup, SnapshotView } from './contract.ts'
+import type {
+  Clock,
+  NodeObserver,
+  SnapshotAck,
+  SnapshotChunk,
+  SnapshotFile,
+  SnapshotOffer,
+  Storage,
+  Transport,
+} from './ports.ts'
+import { type ReceivedSnapshot, SnapshotReceiver } from './snapshot-receiver.ts'
+import { SnapshotSender } from './snapshot-sender.ts'
+
+export interface SnapshotsOptions {
+  readonly id: NodeId
+  readonly raft: Raft
+  readonly storage: Storage
+  readonly transport: Pick<Transport, 'send'>
+  readonly clock: Clock
+  readonly observer: NodeObserver
+  readonly bytesPerSecond: number
+  readonly repeatAfterMs: number
+  readonly onReceived: (received: ReceivedSnapshot) => void
+  /** A snapshot that was to be sent is not there. */
+  readonly onUnsendable: (to: NodeId) => void
+  readonly onFailure: (error: unknown) => void
+}
+
+export class Snapshots {
+  readonly #options: SnapshotsOptions
+  readonly #receiver: SnapshotReceiver
+  readonly #senders = new Map<NodeId, SnapshotSender>()
+  /** Being opened. */
+  readonly #opening = new Set<NodeId>()
+
+  constructor(options: SnapshotsOptions) {
+    const { id, storage, transport, observer, onReceived, onFailure } = options
+    this.#options = options
+    this.#receiver = new SnapshotReceiver({
+      id,
+      storage,
+      transport,
+      onReceived,
+      onFull: (error) => observer.event({ type: 'snapshotSkipped', reason: error.message }),
+      onFailure,
+    })
+  }
+
+  /** The core asks for it. */
+  send({ to }: SnapshotToSend): void {
+    if (this.#opening.has(to)) return
+    this.#opening.add(to)
+    const { storage, onUnsendable, onFailure } = this.#options
+    storage.openSnapshot().then((snapshot) => {
+      this.#opening.delete(to)
+      if (snapshot === null) {
+        onUnsendable(to)
+        return
+      }
+      if (!this.#isWanted(to)) {
+        snapshot.close().catch(onFailure)
+        return
+      }
+      this.#senders.get(to)?.stop()
+      const { id, raft, transport, clock, observer, bytesPerSecond, repeatAfterMs } = this.#options
+      const { file } = snapshot
+      const sender = new SnapshotSender({
+        id,
+        to,
+        term: raft.currentTerm,
+        snapshot,
+        transport,
+        clock,
+        bytesPerSecond,
+        repeatAfterMs,
+        onSent: (durationMs) => observer.event({ type: 'snapshotSent', to, file, durationMs }),
+        onFailure,
+      })
+      this.#senders.set(to, sender)
+    }, onFailure)
+  }
+
+  /** After each turn: what the core no longer waits for is sent no further. */
+  reconcile(): void {
+    if (this.#senders.size === 0) return
+    for (const [to, sender] of this.#senders) {
+      if (this.#isWanted(to) && sender.term === this.#options.raft.currentTerm) continue
+      sender.stop()
+      this.#senders.delete(to)
+    }
+  }
+
+  received(message: SnapshotOffer | SnapshotChunk | SnapshotAck): void {
+    const { raft } = this.#options
+    if (message.type === 'SnapshotAck') {
+      this.#senders.get(message.from)?.acknowledged(message)
+      return
+    }
+    if (message.term !== raft.currentTerm || raft.leader !== message.from) return
+    if (message.type === 'SnapshotOffer') this.#receiver.offered(message, raft.commitIndex)
+    else this.#receiver.chunk(message)
+  }
+
+  /** What was received is installed, or is not wanted. */
+  settled(): void {
+    this.#receiver.settled()
+  }
+
+  peerUp(id: NodeId): void {
+    this.#senders.get(id)?.offer()
+  }
+
+  stop(): void {
+    for (const sender of this.#senders.values()) sender.stop()
+    this.#senders.clear()
+  }
+
+  #isWanted(to: NodeId): boolean {
+    const { role } = this.#options.raft
+    return role.name === 'leader' && role.progress.get(to)?.state === 'snapshot'
+  }
+}
+
+export function viewOf({ lastIncluded, sizeBytes }: SnapshotFile): SnapshotView {
+  return { index: lastIncluded.index, term: lastIncluded.term, sizeBytes }
+}
+
+/** Null: there is no snapshot. */
+export async function openBackup(storage: Storage): Promise<Backup | null> {
+  const stored = await storage.openSnapshot()
+  if (stored === null) return null
+  return {
+    snapshot: viewOf(stored.file),
+    read: (into, position) => stored.read(into, position),
+    close: () => stored.close(),
+  }
+}
