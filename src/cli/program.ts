@@ -1,4 +1,4 @@
-// The command line: argv in, one call of the local API, exit code out.
+// The command line: argv in, one call of the local API or one look into a file, exit code out. What only a few commands need is loaded by them.
 
 import { Command, CommanderError, Option } from 'commander'
 import { downloadBackup, takeSnapshot } from './backup.ts'
@@ -6,8 +6,8 @@ import { deleteKey, getKey, propose, setKey, showLeader, showStatus, type Timeou
 import { type CliEnvironment, terminalEnvironment } from './environment.ts'
 import { cliExitCodes, exitCodeHelp } from './exit-codes.ts'
 import { CliFailure } from './failure.ts'
-import { parseApi, parseCommand, parseTimeoutMs, readBytes } from './input.ts'
-import { restore } from './restore.ts'
+import { parseApi, parseCommand, parseIndex, parseTimeoutMs, readBytes } from './input.ts'
+import type { DumpOptions } from './log.ts'
 import { type CommonOptions, callSidecar, type OutputOptions, printFailure, runHere } from './sidecar-call.ts'
 
 const jsonHelp = 'print the answer, or on standard error what went wrong, as one line of JSON'
@@ -137,7 +137,46 @@ export function createProgram(environment: CliEnvironment, done: (exitCode: numb
     .argument('<file>', 'a backup, as snapshot FILE downloads it; the same one on every node, with the same MEMBERS')
     .option('--json', jsonHelp)
     .action(async (file: string, options: OutputOptions) =>
-      done(await runHere(environment, options, () => restore(environment, file))),
+      done(
+        await runHere(environment, options, async () => {
+          const { restore } = await import('./restore.ts')
+          return restore(environment, file, options)
+        }),
+      ),
+    )
+
+  const log = program
+    .command('log')
+    .description('look into a data directory, offline and without changing anything in it')
+
+  log
+    .command('verify')
+    .description('say what it holds, and whether the next start takes it; exit code 65 when it refuses')
+    .argument('<data-dir>')
+    .option('--json', jsonHelp)
+    .action(async (directory: string, options: OutputOptions) =>
+      done(
+        await runHere(environment, options, async () => {
+          const { verifyLog } = await import('./log.ts')
+          return verifyLog(environment, directory, options)
+        }),
+      ),
+    )
+
+  log
+    .command('dump')
+    .description('the same, and then the entries of the log, one on a line')
+    .argument('<data-dir>')
+    .option('--from <index>', 'the first entry', parseIndex)
+    .option('--through <index>', 'the last entry', parseIndex)
+    .option('--json', 'print the report, and then each entry, as one line of JSON')
+    .action(async (directory: string, options: DumpOptions) =>
+      done(
+        await runHere(environment, options, async () => {
+          const { dumpLog } = await import('./log.ts')
+          return dumpLog(environment, directory, options)
+        }),
+      ),
     )
 
   return program

@@ -7,9 +7,9 @@ import { lockDirectory } from '../storage/directory-lock.ts'
 import { nodeDisk } from '../storage/node-disk.ts'
 import { checkBackup, isBackupOf, refuseUsed, restoreDirectory } from '../storage/restore-directory.ts'
 import type { CliEnvironment } from './environment.ts'
-import type { Printed } from './sidecar-call.ts'
+import { type OutputOptions, print } from './sidecar-call.ts'
 
-export async function restore(environment: CliEnvironment, path: string): Promise<Printed> {
+export async function restore(environment: CliEnvironment, path: string, options: OutputOptions): Promise<number> {
   const { nodeId, cluster, members, dataDir, segmentBytes } = environment.config()
   if (members === null) {
     const advice = 'name the members of the new cluster, the same on each of them'
@@ -58,7 +58,7 @@ export async function restore(environment: CliEnvironment, path: string): Promis
       sizeBytes,
       renamed: !isOfThisName,
     }
-    return { json, text: lines.join('\n') }
+    return await print(environment, options, { json, text: lines.join('\n') })
   } finally {
     await unlock()
   }

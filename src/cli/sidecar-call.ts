@@ -16,11 +16,13 @@ export interface CommonOptions extends OutputOptions {
   readonly tokenFile?: string
 }
 
-/** `json` is printed under --json, else `text`; what is asked for but was not met comes as `failure` beside it. */
+/** `json` is printed under --json, else `text`; what is asked for but was not met comes as `failure` or `exitCode` beside it. */
 export interface Printed {
   readonly json: unknown
   readonly text: string
   readonly failure?: Error
+  /** Instead of 0, where what was printed says why. */
+  readonly exitCode?: number
 }
 
 export async function callSidecar(
@@ -42,23 +44,24 @@ export async function callSidecar(
   }
 }
 
-/** The same for what needs no sidecar. */
+/** For what needs no sidecar: it prints by itself, and gives the exit code. Never rejects. */
 export async function runHere(
   environment: CliEnvironment,
   options: OutputOptions,
-  work: () => Promise<Printed>,
+  work: () => Promise<number>,
 ): Promise<number> {
   try {
-    return await print(environment, options, await work())
+    return await work()
   } catch (error) {
     return printFailure(environment, options, error, null)
   }
 }
 
-async function print(environment: CliEnvironment, options: OutputOptions, printed: Printed): Promise<number> {
-  const { json, text, failure } = printed
+/** Resolves with the exit code; throws the failure that comes beside it. */
+export async function print(environment: CliEnvironment, options: OutputOptions, printed: Printed): Promise<number> {
+  const { json, text, failure, exitCode = cliExitCodes.ok } = printed
   await environment.stdout(options.json ? `${JSON.stringify(json)}\n` : printable(withLineEnd(text)))
-  if (failure === undefined) return cliExitCodes.ok
+  if (failure === undefined) return exitCode
   throw failure
 }
 

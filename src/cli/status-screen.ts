@@ -1,6 +1,7 @@
 // The answer of `status` for a person: who leads, where the log stands, the members, and one sentence on what is wrong.
 
 import type { StatusResponse } from '../api/schemas.ts'
+import { columns } from './columns.ts'
 import { diagnose } from './diagnosis.ts'
 import { printable } from './printable.ts'
 
@@ -39,14 +40,6 @@ export function statusScreen(status: StatusResponse): string {
 function snapshotOf({ snapshot }: StatusResponse): string {
   if (snapshot === null) return 'none'
   return `through entry ${snapshot.index} of term ${snapshot.term}, ${snapshot.sizeBytes} bytes`
-}
-
-/** Pads every column but the last one to its widest cell. */
-function columns(rows: readonly (readonly string[])[]): string[] {
-  const width = (column: number) => Math.max(...rows.map((row) => row[column]?.length ?? 0))
-  return rows.map((row) =>
-    row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(width(column)))).join('  '),
-  )
 }
 
 function uptime(ms: number): string {
