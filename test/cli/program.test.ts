@@ -326,7 +326,10 @@ describe('help and version', () => {
       'set',
       'delete',
       'snapshot',
+      'restore',
+      'log',
       'Exit codes:',
+      'damaged',
       'unknown outcome',
     ]) {
       assert.ok(stdout.includes(text), text)
