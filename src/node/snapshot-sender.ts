@@ -2,6 +2,7 @@
 // bounded rate. Whatever gets lost, the next offer finds out where to go on. It ends only when it is stopped: that the follower has installed
 // the snapshot is for the core to see.
 
+import { exitCodes, FatalError } from '../errors.ts'
 import type { NodeId } from '../raft/entry.ts'
 import type { Clock, SnapshotAck, SnapshotFile, StoredSnapshot, Transport } from './ports.ts'
 
@@ -22,8 +23,8 @@ export interface SnapshotSenderOptions {
 }
 
 export const chunkBytes = 256 * 1024
-/** Sent and not acknowledged. */
-const windowBytes = 16 * chunkBytes
+/** Sent and not acknowledged, within a chunk: half of what the transport keeps in its queue, so that it drops nothing of it. */
+export const windowBytes = 8 * chunkBytes
 
 export class SnapshotSender {
   readonly #options: SnapshotSenderOptions
@@ -71,7 +72,10 @@ export class SnapshotSender {
     if (this.#isOffered) {
       this.#isOffered = false
       this.#next = ack.offset
-    } else if (ack.offset <= this.#acknowledged) {
+    } else if (ack.offset > this.#acknowledged) {
+      // Past what was sent since the last offer, when that was answered by an acknowledgement which was under way already.
+      this.#next = Math.max(this.#next, ack.offset)
+    } else {
       return
     }
     this.#acknowledged = ack.offset
@@ -111,26 +115,26 @@ export class SnapshotSender {
   #read(bytes: Buffer, offset: number): void {
     const { snapshot, onFailure } = this.#options
     this.#isReading = true
-    snapshot.read(bytes, offset).then(
-      (count) => {
+    snapshot
+      .read(bytes, offset)
+      .finally(() => {
         this.#isReading = false
-        if (this.#isStopped) return this.#close()
-        if (count !== bytes.length) {
-          onFailure(
-            new Error(`The snapshot ends ${bytes.length - count} bytes before its size of ${this.file.sizeBytes}`),
-          )
-          return
+        if (this.#isStopped) this.#close()
+      })
+      .then((count) => {
+        if (this.#isStopped) return
+        const missing = bytes.length - count
+        if (missing > 0) {
+          const sentence = `The snapshot ends ${missing} bytes before its size of ${this.file.sizeBytes}`
+          throw new FatalError(exitCodes.dataError, sentence)
         }
         // Meanwhile it may have been offered anew, to go on elsewhere.
         if (!this.#isOffered && this.#next === offset) this.#send(bytes, offset)
         this.#pump()
-      },
-      (error) => {
-        this.#isReading = false
-        if (this.#isStopped) this.#close()
-        else onFailure(error)
-      },
-    )
+      })
+      .catch((error: unknown) => {
+        if (!this.#isStopped) onFailure(error)
+      })
   }
 
   #send(bytes: Buffer, offset: number): void {

@@ -133,7 +133,7 @@ export class Raft {
         return
       }
       case 'storage':
-        handleStorage(s, input.isStalled, input.isFull)
+        handleStorage(s, input.isStalled, input.isFull, input.neededFrom)
         return
       default:
         input satisfies never

@@ -89,6 +89,7 @@ export class SimDisk {
       open: (path, mode) => act(0.02, () => this.#open(owner, path, mode)),
       rename: (from, to) => act(0.05, () => this.#change({ type: 'rename', from, to })),
       remove: (path) => act(0.05, () => this.#change({ type: 'unlink', path })),
+      freeBytes: () => act(0.01, () => (this.isFull ? 0 : Number.POSITIVE_INFINITY)),
       syncDirectory: () => {
         const count = this.#changes.length
         return act(1, () => {
