@@ -71,6 +71,12 @@ function unlessOutOfRoom(error: unknown): void {
   if (!isOutOfRoom(error)) throw error
 }
 
+/** The live process that holds the directory; null: none does. Only reads. */
+export async function holderOf(directory: string): Promise<number | null> {
+  const highest = (await ownerNumbers(directory)).at(-1) ?? 0
+  return (await livingOwner(directory, highest))?.pid ?? null
+}
+
 interface Claim {
   readonly path: string
   readonly owner: LockOwner
@@ -102,15 +108,20 @@ async function claimOwnership(directory: string): Promise<Claim> {
 }
 
 async function refuseIfAlive(directory: string, number: number): Promise<void> {
-  if (number === 0) return
-  const path = join(directory, `owner-${number}`)
-  const text = await readIfThere(path)
-  const owner = text === null ? null : parseOwner(text)
-  if (owner === null || !(await holds(directory, path, owner))) return
+  const owner = await livingOwner(directory, number)
+  if (owner === null) return
   throw new FatalError(
     exitCodes.temporaryFailure,
     `Cannot use the data directory ${directory}: process ${owner.pid} holds it. Stop that process, or choose another directory.`,
   )
+}
+
+async function livingOwner(directory: string, number: number): Promise<LockOwner | null> {
+  if (number === 0) return null
+  const path = join(directory, `owner-${number}`)
+  const text = await readIfThere(path)
+  const owner = text === null ? null : parseOwner(text)
+  return owner !== null && (await holds(directory, path, owner)) ? owner : null
 }
 
 async function holds(directory: string, path: string, owner: LockOwner): Promise<boolean> {
