@@ -61,6 +61,8 @@ export class NodeKit {
     this.watcher = setup.watched === true ? new FakeApplier(this.journal, 'watcher ') : null
     this.transport = new FakeTransport(this.journal, [...voters, ...learners])
     this.node = new RaftNode({
+      incarnation: '0011223344556677',
+      acquaintances: { load: () => new Map(), save: async () => {} },
       id: 'n1',
       storage: this.storage,
       transport: this.transport,
