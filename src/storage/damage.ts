@@ -2,6 +2,7 @@
 
 import { AssertionError } from 'node:assert/strict'
 import { exitCodes, FatalError } from '../errors.ts'
+import { isOutOfRoom } from './disk.ts'
 
 const usualRemedy =
   'Restore the file from a copy of the same moment, or move the whole data directory away and let this node join again as a new member.'
@@ -54,9 +55,8 @@ export function diskFailure(attempt: string, cause: unknown): FatalError {
       cause,
     })
   }
-  return new FatalError(
-    exitCodes.ioError,
-    `Cannot ${attempt}: ${reason}. The process must stop: what the disk holds is certain only when it is read at the next start.`,
-    { cause },
-  )
+  const consequence = isOutOfRoom(cause)
+    ? 'Make room on the disk, and start again.'
+    : 'The process must stop: what the disk holds is certain only when it is read at the next start.'
+  return new FatalError(exitCodes.ioError, `Cannot ${attempt}: ${reason}. ${consequence}`, { cause })
 }

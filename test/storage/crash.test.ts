@@ -86,6 +86,7 @@ const script: readonly (Act | 'idle')[] = [
   {
     saves: [
       step(entries(59, 62, 6, 300)),
+      step(entries(63, 64, 6)),
       step(entries(71, 75, 7, 300), { currentTerm: 7, votedFor: 'n2' }, received(70, 7)),
       step(entries(74, 76, 7)),
     ],
@@ -275,6 +276,33 @@ test('a crash during recovery, after each of its operations, changes nothing', a
     const again = await open(machine.mount())
     assert.deepEqual((await stateOf(again)).log, ['1/1', '1/2', '1/3'])
     if (opened) return
+  }
+})
+
+test('a crash during the recovery from an interrupted installation, after each of its operations, changes nothing', async () => {
+  const { bytes, file } = received(40, 2)
+  for (let operations = 0; ; operations++) {
+    const machine = new MemoryDisk()
+    const first = await open(machine.mount())
+    await first.save(entries(1, 30, 1, 300), { currentTerm: 2, votedFor: 'n1' })
+    machine.failPower(losesEverything)
+    machine.put(`${directory}/${snapshotName(file.lastIncluded)}`, bytes)
+    let left = operations
+    let halted = false
+    machine.before = () => {
+      if (left-- > 0) return
+      halted = true
+      machine.halt()
+    }
+    const opened = await open(machine.mount()).catch(() => null)
+    await opened?.storage.close().catch(() => {})
+    machine.before = () => {}
+    machine.failPower(losesSome(seeded(operations)))
+    const { base, log, snapshot } = await stateOf(await open(machine.mount()))
+    assert.deepEqual({ base, log, snapshot }, { base: file.lastIncluded, log: [], snapshot: file.lastIncluded })
+    if (halted) continue
+    assert(operations > 20)
+    return
   }
 })
 
