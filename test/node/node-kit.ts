@@ -198,9 +198,12 @@ export async function started(setup: KitSetup = {}): Promise<NodeKit> {
 export async function leader(setup: KitSetup = {}, others: readonly NodeId[] = ['n2', 'n3']): Promise<NodeKit> {
   const kit = await started(setup)
   await kit.advance(testTimings.electionTimeoutMaxMs)
-  const term = kit.node.currentTerm + 1
-  await kit.receive({ type: 'RequestPreVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
-  await kit.receive({ type: 'RequestVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
+  if (kit.node.status().role !== 'leader') {
+    const term = kit.node.currentTerm + 1
+    await kit.receive({ type: 'RequestPreVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
+    await kit.receive({ type: 'RequestVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
+  }
+  assert.equal(kit.node.status().role, 'leader')
   await kit.answer(...others)
   await kit.advance(momentMs)
   await kit.answer(...others)
