@@ -23,14 +23,6 @@ import { watch } from './watched.ts'
 const { electionTimeoutMinMs } = testTimings
 const stalledAfterMs = electionTimeoutMinMs / 2
 
-/** The others answer every heartbeat on the way. */
-async function advance(kit: NodeKit, ms: number, others: readonly string[] = ['n2', 'n3']): Promise<void> {
-  for (const untilMs = kit.clock.nowMs + ms; kit.clock.nowMs < untilMs; ) {
-    await kit.advance(Math.min(tickMs, untilMs - kit.clock.nowMs))
-    await kit.answer(...others)
-  }
-}
-
 /** Whether there is room is seen at a tick. */
 async function fill(kit: NodeKit, isFull = true): Promise<void> {
   kit.storage.isFull = isFull
@@ -56,9 +48,9 @@ test('A leader whose disk hangs says so after half an election timeout, and hand
   watch(kit.node.propose(command(), timeoutMs))
   await kit.settle()
   await kit.answer('n2', 'n3')
-  await advance(kit, stalledAfterMs - tickMs)
+  await kit.advanceAnswered(stalledAfterMs - tickMs, 'n2', 'n3')
   assert.deepEqual([kit.node.status().isStorageStalled, storageEvents(kit)], [false, []])
-  await advance(kit, 2 * tickMs)
+  await kit.advanceAnswered(2 * tickMs, 'n2', 'n3')
   assert.deepEqual([kit.node.status().isStorageStalled, storageEvents(kit)], [true, [[true, false]]])
   assert.equal(kit.sent('TimeoutNow').length, 1)
 })
@@ -68,7 +60,7 @@ test('If nobody takes over within another half, it leads no longer; and when the
   kit.storage.holdsSaves = true
   const waiting = watch(kit.node.proposeCommitted(command(), timeoutMs))
   await kit.settle()
-  await advance(kit, 2 * stalledAfterMs + 2 * tickMs)
+  await kit.advanceAnswered(2 * stalledAfterMs + 2 * tickMs, 'n2', 'n3')
   assert.deepEqual([kit.node.status().role, waiting.state], ['follower', 'resolved'])
   const { length } = kit.sent('RequestPreVote')
   await kit.advance(2 * testTimings.electionTimeoutMaxMs)
@@ -174,6 +166,22 @@ test('On a full disk a snapshot is taken at once, and nothing stays in the log b
     [kit.storage.newestSnapshot?.lastIncluded.index, kit.storage.compacted],
     [6, [{ term: 1, index: 6 }]],
   )
+})
+
+test('A disk that is full right after a snapshot that took long gets another one without a rest', async () => {
+  const kit = await leader()
+  await kit.apply()
+  kit.storage.shelf.gates.take.shut()
+  watch(kit.node.takeSnapshot())
+  await kit.advanceAnswered(3000, 'n2', 'n3')
+  kit.storage.shelf.gates.take.open()
+  watch(kit.node.propose(command(), timeoutMs))
+  await kit.settle()
+  await kit.answer('n2', 'n3')
+  await kit.apply()
+  assert.equal(kit.storage.newestSnapshot?.lastIncluded.index, 1)
+  await allFull(kit)
+  assert.equal(kit.storage.newestSnapshot?.lastIncluded.index, 2)
 })
 
 test('When there is room again, commands are taken again', async () => {

@@ -134,6 +134,14 @@ test('A leader that is deposed in the midst is listened to no more, and the next
   assert.deepEqual(kit.storage.shelf.bytes, outgoing.bytes)
 })
 
+test('What a leader sent in an earlier term of its own is not taken in a later one', async () => {
+  const kit = await follower()
+  const outgoing = new Outgoing({ index: 10 })
+  await kit.receive(appendEntries({ term: 3, from: 'n2' }))
+  await send(kit, outgoing)
+  assert.deepEqual([kit.sent('SnapshotAck'), kit.storage.shelf.received.length], [[], 0])
+})
+
 test('A snapshot that is whole only when its leader is none any more is not installed; that of the next one is', async () => {
   const kit = await follower()
   kit.storage.shelf.gates.finish.shut()

@@ -151,6 +151,14 @@ export class NodeKit {
     assert.fail('AppendEntries follow each other without an end')
   }
 
+  /** These answer every heartbeat on the way. */
+  async advanceAnswered(ms: number, ...ids: readonly NodeId[]): Promise<void> {
+    for (const untilMs = this.clock.nowMs + ms; this.clock.nowMs < untilMs; ) {
+      await this.advance(Math.min(tickMs, untilMs - this.clock.nowMs))
+      await this.answer(...ids)
+    }
+  }
+
   sent<T extends PeerMessage['type']>(type: T): Sent<T>[] {
     return this.transport.sent.filter((message): message is Sent<T> => message.type === type)
   }

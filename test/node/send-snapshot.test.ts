@@ -149,14 +149,27 @@ for (const { name, meanwhile } of [
   })
 }
 
+test('A follower that is not heard of any more is sent it no further, and gets it anew when it is back', async () => {
+  const kit = await compacted()
+  await lags(kit, 'n3')
+  await kit.advanceAnswered(11 * testTimings.electionTimeoutMaxMs, 'n2')
+  assert.equal(kit.storage.shelf.opened, 0)
+  kit.forget()
+  await lags(kit, 'n3')
+  assert.deepEqual([kit.sent('SnapshotOffer').length, kit.storage.shelf.opened], [1, 1])
+})
+
 test('While it is being opened it is not opened once more', async () => {
   const kit = await compacted()
   kit.storage.shelf.gates.open.shut()
   await lags(kit, 'n3')
-  // A new connection makes the core look anew at what the follower needs.
-  kit.transport.events?.peerDown('n3')
-  kit.transport.events?.peerUp('n3')
+  // The leader gives the follower up for lost, and then hears of it again.
+  await kit.advanceAnswered(11 * testTimings.electionTimeoutMaxMs, 'n2')
   await lags(kit, 'n3')
+  assert.deepEqual(
+    kit.journal.filter((line) => line.startsWith('open')),
+    ['open snapshot 10'],
+  )
   kit.storage.shelf.gates.open.open()
   await kit.settle()
   assert.deepEqual([kit.sent('SnapshotOffer').length, kit.storage.shelf.opened], [1, 1])
