@@ -2,6 +2,8 @@
 // by. What is seen on the way is told, also of a directory that is refused in the end.
 
 import type { Entry, EntryId } from '../raft/entry.ts'
+import { checkAcquaintances } from './acquaintances.ts'
+import { checkCursor } from './cursor.ts'
 import { DamageError } from './damage.ts'
 import type { ReadOnlyDisk } from './disk.ts'
 import { judgeDirectory } from './judge-directory.ts'
@@ -113,6 +115,9 @@ async function inspect(disk: ReadOnlyDisk, directory: string): Promise<Inspectio
       },
       log,
     })
+    // What the node opens besides its storage.
+    await checkAcquaintances(disk, directory)
+    await checkCursor(disk, directory)
     isLogSuperseded = judged?.isLogSuperseded ?? false
     verdict = verdictOf(directory, judged)
   } catch (error) {

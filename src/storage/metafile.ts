@@ -104,13 +104,21 @@ function encode(identity: Identity, hardState: HardState): Buffer {
 }
 
 function decode(path: string, bytes: Buffer): MetafileContent {
-  const value: unknown = JSON.parse(bytes.toString())
+  const value = parse(bytes)
   if (!isContent(value)) throw misplaced(path, 'It does not hold what a metafile holds.')
   const { cluster, nodeId, incarnation, foundingConfiguration, restoredFrom, currentTerm, votedFor } = value
   return {
     // Metafiles that were written before there were backups say nothing of one.
     identity: { cluster, nodeId, incarnation, foundingConfiguration, restoredFrom: restoredFrom ?? null },
     hardState: { currentTerm, votedFor },
+  }
+}
+
+function parse(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString())
+  } catch {
+    return null
   }
 }
 

@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { FatalError } from '../../src/errors.ts'
+import { AcquaintanceFile } from '../../src/storage/acquaintances.ts'
+import { Cursor } from '../../src/storage/cursor.ts'
 import { DamageError } from '../../src/storage/damage.ts'
 import type { Inspection } from '../../src/storage/inspect-directory.ts'
 import { inspectDirectory } from '../../src/storage/inspect-directory.ts'
@@ -40,6 +42,9 @@ async function wellKept(): Promise<Files> {
   storage.compact({ index: 30, term: 1 })
   await save(entries(61, 64, 3, 100), term(3))
   await storage.close()
+  const acquaintances = await AcquaintanceFile.open(machine.mount(), directory)
+  await acquaintances.save(new Map([['n2', { incarnation: '00', currentTerm: 3, lastIndex: 64 }]]))
+  await (await Cursor.open(machine.mount(), directory)).save(40)
   return machine.files()
 }
 
@@ -91,13 +96,16 @@ async function start(files: Files): Promise<Start> {
   const tails: TornTail[] = []
   try {
     const onTornTail = (tail: TornTail) => tails.push(tail)
-    const { storage } = await open(MemoryDisk.holding(files).mount(), { onTornTail })
+    const disk = MemoryDisk.holding(files).mount()
+    const { storage } = await open(disk, { onTornTail })
     const { isNew } = storage
+    await AcquaintanceFile.open(disk, directory)
+    await Cursor.open(disk, directory)
     await storage.close()
     return { refused: null, tails, isNew }
   } catch (error) {
     assert(error instanceof FatalError, String(error))
-    return { refused: `${error.exitCode} ${error.message}`, tails, isNew: false }
+    return { refused: `${error.exitCode} ${error.message}`, tails: [], isNew: false }
   }
 }
 
@@ -128,7 +136,7 @@ for (const [name, make] of Object.entries(kinds)) {
     let refused = 0
     for (const [path, bytes] of files) {
       // Denser where something was written.
-      for (let at = 0; at < bytes.length; at += bytes[at] === 0 ? 101 : 7) {
+      for (let at = 0; at < bytes.length; at += bytes[at] === 0 ? 211 : 7) {
         const flipped = Buffer.from(bytes)
         flipped[at] = (flipped[at] as number) ^ (1 << (at % 8))
         const result = await compare(new Map(files).set(path, flipped), `${path}, byte ${at}`)
@@ -144,7 +152,7 @@ for (const [name, make] of Object.entries(kinds)) {
       const without = new Map(files)
       without.delete(path)
       await compare(without, `${path} gone`)
-      for (let at = 0; at < bytes.length; at += bytes.length > 10_000 ? 1_001 : 97) {
+      for (let at = 0; at < bytes.length; at += bytes.length > 10_000 ? 2_003 : 97) {
         await compare(new Map(files).set(path, bytes.subarray(0, at)), `${path} cut at ${at}`)
         const torn = Buffer.from(bytes).fill(0, at)
         await compare(new Map(files).set(path, torn), `${path} torn at ${at}`)
