@@ -170,6 +170,7 @@ export class RaftNode implements Node {
       observer,
       bytesPerSecond: snapshots.bytesPerSecond,
       repeatAfterMs: raft.electionTimeoutMinMs,
+      patienceMs: 10 * raft.electionTimeoutMaxMs,
       onReceived: (received) => {
         this.#installation.arrived(received)
         const { from, term, header } = received

@@ -28,8 +28,9 @@ export interface SnapshotsOptions {
   readonly observer: NodeObserver
   readonly bytesPerSecond: number
   readonly repeatAfterMs: number
+  readonly patienceMs: number
   readonly onReceived: (received: ReceivedSnapshot) => void
-  /** A snapshot that was to be sent is not there. */
+  /** A snapshot that was to be sent is not there, or its follower takes nothing of it. */
   readonly onUnsendable: (to: NodeId) => void
   readonly onFailure: (error: unknown) => void
 }
@@ -78,7 +79,8 @@ export class Snapshots {
 
   #begin(to: NodeId, snapshot: StoredSnapshot): void {
     this.#senders.get(to)?.stop()
-    const { id, raft, transport, clock, observer, bytesPerSecond, repeatAfterMs, onFailure } = this.#options
+    const { id, raft, transport, clock, observer, bytesPerSecond, repeatAfterMs, patienceMs, onUnsendable, onFailure } =
+      this.#options
     const { file } = snapshot
     const sender = new SnapshotSender({
       id,
@@ -89,6 +91,8 @@ export class Snapshots {
       clock,
       bytesPerSecond,
       repeatAfterMs,
+      patienceMs,
+      onStuck: () => onUnsendable(to),
       onSent: (durationMs) => observer.event({ type: 'snapshotSent', to, file, durationMs }),
       onFailure,
     })
