@@ -1,178 +1,39 @@
-// `npm run bench [-- --clients 1,64,256 --seconds 4 --rounds 3]`: throughput and latency of three real sidecars on this machine, taken turn by
-// turn with a floor that does the same disk and network work without Raft, and the rate of bare synchronous writes. Compare ratios of one
-// run: absolute figures drift with the machine.
+// `npm run bench [-- --part throughput|log|snapshots] [--clients 1,64,256 --seconds 4 --rounds 3]`: figures of this machine. Compare ratios of
+// one run: absolute figures drift with the machine.
 
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { closeSync, fdatasyncSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
-import { join } from 'node:path'
+import { execFile } from 'node:child_process'
 import { parseArgs, promisify } from 'node:util'
-import { ClusterProcesses, until } from '../test/cluster/processes.ts'
+import { measureLog } from './bench/log.ts'
+import { measureSnapshots } from './bench/snapshots.ts'
+import { measureThroughput } from './bench/throughput.ts'
 
 const { values } = parseArgs({
   options: {
+    part: { type: 'string' },
     clients: { type: 'string', default: '1,64,256' },
     seconds: { type: 'string', default: '4' },
     rounds: { type: 'string', default: '3' },
-    json: { type: 'boolean', default: false },
+    entries: { type: 'string', default: '1000000' },
+    megabytes: { type: 'string', default: '1024' },
   },
 })
-const clients = values.clients.split(',').map(Number)
-const seconds = Number(values.seconds)
-const rounds = Number(values.rounds)
 
-interface Point {
-  readonly perSecond: number
-  readonly p50Ms: number
-  readonly p99Ms: number
-  readonly failures: number
+const throughput = {
+  clients: values.clients.split(',').map(Number),
+  seconds: Number(values.seconds),
+  rounds: Number(values.rounds),
 }
-
-const run = promisify(execFile)
+const parts: Readonly<Record<string, () => Promise<void>>> = {
+  throughput: () => measureThroughput(throughput),
+  log: () => measureLog(Number(values.entries)),
+  snapshots: () => measureSnapshots(Number(values.megabytes)),
+}
+const names = values.part === undefined ? Object.keys(parts) : values.part.split(',')
+for (const name of names) {
+  if (parts[name] !== undefined) continue
+  console.error(`There is no part ${name}: give one of ${Object.keys(parts).join(', ')}`)
+  process.exit(64)
+}
 // What is measured is what is shipped: tsx wraps every function that it loads, which costs.
-await run('npm', ['run', '--silent', 'build'])
-const cluster = await ClusterProcesses.start({ size: 3, program: ['dist/main.js'], env: () => ({ LOG_LEVEL: 'warn' }) })
-const floor: ChildProcess[] = []
-const compiled = join(cluster.directory, 'bench')
-try {
-  await compile()
-  const leader = await cluster.leader()
-  const idleBytes = cluster.sidecars.map(({ id, child }) => `${id} ${mebibytes(residentBytes(child?.pid))}`)
-  console.log(`Idle memory (resident): ${idleBytes.join(', ')} MiB; the leader is ${leader.id}`)
-  const floorPort = await startFloor()
-  // Code that has not run a few ten thousand times is not compiled yet, and a service is measured as it is after its first minute.
-  for (const port of [leader.apiPort, floorPort]) await load(port, 64, 15)
-  const measured = new Map<string, Point[]>()
-  for (let round = 0; round < rounds; round++) {
-    for (const count of clients) {
-      for (const [name, port] of [
-        ['raft-sidecar', leader.apiPort],
-        ['floor', floorPort],
-      ] as const) {
-        const point = await load(port, count, seconds)
-        if (point.failures > 0) throw new Error(`${name}: ${point.failures} requests failed at ${count} clients`)
-        const key = `${name}/${count}`
-        measured.set(key, [...(measured.get(key) ?? []), point])
-      }
-    }
-  }
-  for (const count of clients) {
-    const ours = median(measured.get(`raft-sidecar/${count}`) ?? [])
-    const theirs = median(measured.get(`floor/${count}`) ?? [])
-    console.log(
-      `${String(count).padStart(4)} clients  raft-sidecar ${show(ours)}  floor ${show(theirs)}  ratio ${(ours.perSecond / theirs.perSecond).toFixed(2)}`,
-    )
-  }
-  const loadedBytes = cluster.sidecars.map(({ id, child }) => `${id} ${mebibytes(residentBytes(child?.pid))}`)
-  console.log(`Memory after the load (resident): ${loadedBytes.join(', ')} MiB`)
-  console.log(`A follower serves again ${(await restartMs()).toFixed(0)} ms after the start that follows its SIGKILL`)
-  console.log(`Bare write + fdatasync of 128 bytes on a preallocated file: ${bareSyncUs().toFixed(0)} µs (median)`)
-} finally {
-  for (const child of floor) child.kill('SIGKILL')
-  await cluster.close()
-}
-
-async function load(port: number, count: number, forSeconds: number): Promise<Point> {
-  const { stdout } = await run(process.execPath, [join(compiled, 'load.js'), `${port}`, `${count}`, `${forSeconds}`])
-  return JSON.parse(stdout) as Point
-}
-
-async function compile(): Promise<void> {
-  const options = [
-    '--module',
-    'nodenext',
-    '--target',
-    'es2023',
-    '--types',
-    'node',
-    '--skipLibCheck',
-    '--outDir',
-    compiled,
-  ]
-  await run('npx', ['tsc', '--ignoreConfig', ...options, 'scripts/bench/load.ts', 'scripts/bench/floor.ts'])
-  await writeFile(join(compiled, 'package.json'), '{ "type": "module" }')
-}
-
-async function startFloor(): Promise<number> {
-  const base = 20_000 + Math.floor(Math.random() * 20_000)
-  const start = (name: string, ...args: (string | number)[]) => {
-    const env = { ...process.env, FLOOR_FILE: join(cluster.directory, `${name}.log`) }
-    floor.push(
-      spawn(process.execPath, ['--import', 'tsx', 'scripts/bench/floor.ts', ...args.map(String)], {
-        env,
-        stdio: 'inherit',
-      }),
-    )
-  }
-  start('f1', 'follower', base + 1)
-  start('f2', 'follower', base + 2)
-  await Promise.all([answers(base + 1), answers(base + 2)])
-  start('leader', 'leader', base, base + 1, base + 2)
-  await answers(base)
-  return base
-}
-
-async function answers(port: number): Promise<void> {
-  await until(`something to listen on port ${port}`, 20_000, async () => {
-    const socket = connect(port, '127.0.0.1')
-    try {
-      await once(socket, 'connect')
-      return true
-    } catch {
-      return null
-    } finally {
-      socket.destroy()
-    }
-  })
-}
-
-function median(points: readonly Point[]): Point {
-  const sorted = [...points].sort((a, b) => a.perSecond - b.perSecond)
-  const middle = sorted[Math.floor(sorted.length / 2)]
-  if (middle === undefined) throw new Error('Nothing was measured')
-  return middle
-}
-
-function show({ perSecond, p50Ms, p99Ms }: Point): string {
-  return `${String(perSecond).padStart(6)}/s · p50 ${p50Ms.toFixed(2)} ms · p99 ${p99Ms.toFixed(2)} ms`
-}
-
-/** From the start of the process to its first answer, with the lock of the killed one in its way and the whole log to be read. */
-async function restartMs(): Promise<number> {
-  const leader = await cluster.leader()
-  const follower = cluster.sidecars.find(({ id }) => id !== leader.id)
-  if (follower === undefined) throw new Error('There is no follower')
-  await cluster.kill(follower.id)
-  const startedMs = performance.now()
-  cluster.start(follower.id)
-  await until('the follower to serve', 20_000, () => cluster.status(follower.id))
-  return performance.now() - startedMs
-}
-
-function residentBytes(pid: number | undefined): number {
-  const line = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  return Number(line?.[1] ?? 0) * 1024
-}
-
-function mebibytes(bytes: number): string {
-  return (bytes / 1024 / 1024).toFixed(0)
-}
-
-function bareSyncUs(): number {
-  const path = join(cluster.directory, 'bare')
-  const file = openSync(path, 'w')
-  writeSync(file, Buffer.alloc(4 * 1024 * 1024))
-  fdatasyncSync(file)
-  const times: number[] = []
-  for (let i = 0; i < 2000; i++) {
-    const startedMs = performance.now()
-    writeSync(file, Buffer.alloc(128), 0, 128, i * 128)
-    fdatasyncSync(file)
-    times.push((performance.now() - startedMs) * 1000)
-  }
-  closeSync(file)
-  rmSync(path)
-  return times.sort((a, b) => a - b)[times.length / 2] ?? 0
-}
+await promisify(execFile)('npm', ['run', '--silent', 'build'])
+for (const name of names) await parts[name]?.()

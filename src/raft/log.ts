@@ -18,6 +18,8 @@ export class RaftLog {
   #durableIndex: number
   /** The first index that no save holds yet. */
   #unsavedFrom: number
+  /** While the snapshot that replaced the log is on its way to the disk; 0 otherwise. */
+  #durableBeforeReset = 0
   /** The log was reset, and no save says so yet. */
   #isResetUnsaved = false
   /** Saves under way, oldest first, and the last index that each still vouches for. */
@@ -51,6 +53,11 @@ export class RaftLog {
   /** Everything through here survives a crash. */
   get durableIndex(): number {
     return this.#durableIndex
+  }
+
+  /** What a restart now would find at least, be it of the log before a reset or of the snapshot that replaces it. */
+  get heldIndex(): number {
+    return Math.max(this.#durableIndex, this.#durableBeforeReset)
   }
 
   /** Cluster time of the last entry. */
@@ -128,6 +135,7 @@ export class RaftLog {
     this.#cachedBytes = 0
     this.#cacheFrom = lastIncluded.index + 1
     // Until the snapshot is on disk, a crash brings back the old log: of that, only what is committed is also in the new one.
+    this.#durableBeforeReset = this.heldIndex
     this.#durableIndex = Math.min(this.#durableIndex, commitIndex)
     for (const save of this.#inFlight) save.through = Math.min(save.through, commitIndex)
     this.#unsavedFrom = lastIncluded.index + 1
@@ -154,6 +162,7 @@ export class RaftLog {
       this.#inFlight.shift()
       oldest = this.#inFlight[0]
     }
+    if (this.#durableIndex >= this.base.index) this.#durableBeforeReset = 0
     this.#evict(Math.min(this.#durableIndex, commitIndex))
   }
 

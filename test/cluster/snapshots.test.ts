@@ -1,0 +1,251 @@
+// Real processes whose logs do not grow for ever: who was away for too long gets a snapshot, backups found new clusters, and a member that lost
+// its memory is found out.
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, describe, it } from 'node:test'
+import { promisify } from 'node:util'
+import { KeyedApplication } from './keyed-application.ts'
+import { ClusterProcesses, type SidecarProcess, until } from './processes.ts'
+import { missingOn, Workload } from './workload.ts'
+
+const run = promisify(execFile)
+const often = { SNAPSHOT_THRESHOLD: '50', MAX_LOG_ENTRIES: '20' }
+
+let cluster: ClusterProcesses
+const applications: KeyedApplication[] = []
+
+afterEach(async () => {
+  await cluster.close()
+  for (const application of applications.splice(0)) await application.close()
+})
+
+interface FullStatus {
+  readonly term: number
+  readonly commitIndex: number
+  readonly appliedIndex: number
+  readonly firstIndex: number
+  readonly lastIndex: number
+  readonly snapshot: { readonly index: number } | null
+  readonly compactionBlocked: string | null
+  readonly members: readonly { readonly id: string; readonly refusal: string | null; readonly reachable: boolean }[]
+}
+
+async function status({ apiUrl }: SidecarProcess): Promise<FullStatus> {
+  const response = await fetch(`${apiUrl}/v1/status`)
+  return (await response.json()) as FullStatus
+}
+
+async function acknowledges(workload: Workload, more: number): Promise<void> {
+  const goal = workload.acknowledged.length + more
+  await until(`${more} more acknowledged writes`, 30_000, async () =>
+    workload.acknowledged.length >= goal ? true : null,
+  )
+}
+
+async function writes(count: number, name: string): Promise<Workload> {
+  const workload = new Workload(cluster, name).start(8)
+  await acknowledges(workload, count)
+  await workload.stop()
+  return workload
+}
+
+/** This node has applied everything that is committed now. */
+async function caughtUp(id: string): Promise<void> {
+  const leader = await cluster.leader()
+  const goal = (await cluster.status(leader.id))?.commitIndex ?? 0
+  await until(`${id} to apply index ${goal}`, 20_000, async () =>
+    ((await cluster.status(id))?.appliedIndex ?? 0) >= goal ? true : null,
+  )
+}
+
+async function aFollower(): Promise<SidecarProcess> {
+  const leader = await cluster.leader()
+  const follower = cluster.sidecars.find(({ id }) => id !== leader.id)
+  assert(follower !== undefined)
+  return follower
+}
+
+describe('a cluster that takes snapshots often', () => {
+  it('brings a follower that was away for longer than the log reaches back up by a snapshot, with no election', async () => {
+    cluster = await ClusterProcesses.start({ size: 3, env: () => often })
+    const away = await aFollower()
+    const early = await writes(30, 'early')
+    await cluster.kill(away.id)
+    const meanwhile = await writes(400, 'meanwhile')
+    const leader = await cluster.leader()
+    const before = await status(leader)
+    assert(before.firstIndex > 100, `the log still begins at ${before.firstIndex}`)
+    assert(before.lastIndex - before.firstIndex < 200, `the log holds ${before.firstIndex} to ${before.lastIndex}`)
+    cluster.start(away.id)
+    await until(`${away.id} to serve`, 10_000, () => cluster.status(away.id))
+    const after = await writes(100, 'after')
+    await caughtUp(away.id)
+    for (const { acknowledged } of [early, meanwhile, after])
+      assert.deepEqual(await missingOn(cluster, away.id, acknowledged, 'local'), [])
+    assert.match(away.log.join(''), /Installed the snapshot of/)
+    assert.equal((await status(leader)).term, before.term)
+  })
+
+  it('loses nothing when all are killed at once, again and again, amid snapshots and compaction', async () => {
+    cluster = await ClusterProcesses.start({
+      size: 3,
+      env: () => ({ ...often, SEGMENT_BYTES: '64KiB', MAX_COMMAND_BYTES: '4KiB' }),
+    })
+    const workload = new Workload(cluster, 'w').start(16)
+    for (let round = 0; round < 4; round++) {
+      await acknowledges(workload, 150)
+      await Promise.all(cluster.sidecars.map(({ id }) => cluster.kill(id)))
+      for (const { id } of cluster.sidecars) cluster.start(id)
+    }
+    await acknowledges(workload, 150)
+    await workload.stop()
+    for (const { id } of cluster.sidecars) {
+      await caughtUp(id)
+      assert.deepEqual(await missingOn(cluster, id, workload.acknowledged, 'local'), [], `on ${id}`)
+      const { snapshot, firstIndex } = await status(cluster.get(id))
+      assert(snapshot !== null && snapshot.index >= firstIndex - 1)
+    }
+  })
+
+  it('rebuilds an application that keeps its state in memory, here and on a node that was away', async () => {
+    for (let n = 0; n < 3; n++) applications.push(await KeyedApplication.start(true))
+    const env = (_: string, at: number) => ({ ...often, STATE_MACHINE: 'app', APP_URL: applications[at]?.url ?? '' })
+    cluster = await ClusterProcesses.start({ size: 3, env })
+    await cluster.leader()
+    await writes(30, 'w')
+    const away = await aFollower()
+    const at = cluster.sidecars.indexOf(away)
+    await cluster.kill(away.id)
+    const { acknowledged } = await writes(300, 'x')
+    // The application beside it was restarted, too, and is empty.
+    await applications[at]?.close()
+    const fresh = await KeyedApplication.start(true)
+    applications[at] = fresh
+    Object.assign(away.env, { APP_URL: fresh.url })
+    cluster.start(away.id)
+    await until(`${away.id} to serve`, 10_000, () => cluster.status(away.id))
+    await caughtUp(away.id)
+    const leader = await cluster.leader()
+    const reference = applications[cluster.sidecars.indexOf(leader)]
+    assert(reference !== undefined)
+    await caughtUp(leader.id)
+    assert.deepEqual([...fresh.state].sort(), [...reference.state].sort())
+    for (const { key, value } of acknowledged) assert.equal(fresh.state.get(key), value)
+    assert(fresh.restores > 0)
+  })
+
+  it('never compacts past an application without the hook, and says so', async () => {
+    for (let n = 0; n < 1; n++) applications.push(await KeyedApplication.start(false))
+    const env = () => ({ ...often, STATE_MACHINE: 'app', APP_URL: applications[0]?.url ?? '' })
+    cluster = await ClusterProcesses.start({ size: 1, env })
+    const leader = await cluster.leader()
+    await writes(300, 'w')
+    const { firstIndex, compactionBlocked } = await status(leader)
+    assert.equal(firstIndex, 1)
+    assert.match(compactionBlocked ?? '', /offers no snapshots/)
+  })
+})
+
+describe('a backup', () => {
+  it('from any node founds a new cluster with the same state, which the nodes of the old one cannot join', async () => {
+    cluster = await ClusterProcesses.start({ size: 3, env: () => often })
+    const follower = await aFollower()
+    const { acknowledged } = await writes(200, 'w')
+    await caughtUp(follower.id)
+    const file = join(cluster.directory, 'backup')
+    await command(follower.env, 'snapshot', file, '--api', follower.apiUrl)
+    const old = await ClusterProcesses.prepare({ size: 1 })
+    try {
+      // The new cluster has the names and the addresses of the old one.
+      for (const { id, dataDir, env } of cluster.sidecars) {
+        await cluster.kill(id, 'SIGTERM')
+        await rename(dataDir, join(old.directory, id))
+        await command(env, 'restore', file)
+      }
+      await assert.rejects(command(cluster.get('n1').env, 'restore', file), /already|not empty|holds/i)
+      for (const { id } of cluster.sidecars) cluster.start(id)
+      const leader = await cluster.leader()
+      assert.deepEqual(await missingOn(cluster, leader.id, acknowledged, 'linearizable'), [])
+      const more = await writes(100, 'more')
+      assert.deepEqual(await missingOn(cluster, leader.id, more.acknowledged, 'linearizable'), [])
+      // A node of the old cluster comes back in the place of one of the new.
+      const stray = await aFollower()
+      await cluster.kill(stray.id)
+      await rm(stray.dataDir, { recursive: true })
+      await cp(join(old.directory, stray.id), stray.dataDir, { recursive: true })
+      cluster.start(stray.id)
+      await until(`${stray.id} to be refused`, 10_000, async () => {
+        const { members } = await status(await cluster.leader())
+        return members.find(({ id }) => id === stray.id)?.refusal ?? null
+      })
+    } finally {
+      await old.close()
+    }
+  })
+})
+
+describe('a member that lost its memory', () => {
+  it('is refused when it comes back with an empty data directory, and taken again when it has the old one back', async () => {
+    cluster = await ClusterProcesses.start({ size: 3 })
+    const forgetful = await aFollower()
+    await writes(50, 'w')
+    await cluster.kill(forgetful.id)
+    const aside = join(cluster.directory, 'aside')
+    await rename(forgetful.dataDir, aside)
+    cluster.start(forgetful.id)
+    await refused(forgetful)
+    await writes(50, 'x')
+    assert.deepEqual((await status(forgetful)).commitIndex, 0)
+    await cluster.kill(forgetful.id)
+    await rm(forgetful.dataDir, { recursive: true })
+    await rename(aside, forgetful.dataDir)
+    cluster.start(forgetful.id)
+    await until(`${forgetful.id} to serve`, 10_000, () => cluster.status(forgetful.id))
+    await caughtUp(forgetful.id)
+  })
+
+  it('is refused when it comes back with an older state of its data directory', async () => {
+    cluster = await ClusterProcesses.start({ size: 3 })
+    const forgetful = await aFollower()
+    await writes(50, 'w')
+    await cluster.kill(forgetful.id, 'SIGTERM')
+    const older = join(cluster.directory, 'older')
+    await cp(forgetful.dataDir, older, { recursive: true })
+    cluster.start(forgetful.id)
+    await until(`${forgetful.id} to serve`, 10_000, () => cluster.status(forgetful.id))
+    await writes(50, 'x')
+    await caughtUp(forgetful.id)
+    await cluster.kill(forgetful.id)
+    await rm(forgetful.dataDir, { recursive: true })
+    await mkdir(forgetful.dataDir)
+    for (const name of await readdir(older))
+      await cp(join(older, name), join(forgetful.dataDir, name), { recursive: true })
+    cluster.start(forgetful.id)
+    await refused(forgetful)
+    const { acknowledged } = await writes(50, 'y')
+    assert.deepEqual(await missingOn(cluster, (await cluster.leader()).id, acknowledged, 'linearizable'), [])
+  })
+})
+
+async function refused(forgetful: SidecarProcess): Promise<void> {
+  const others = cluster.sidecars.filter(({ id }) => id !== forgetful.id)
+  for (const other of others) {
+    const refusal = await until(`${other.id} to refuse ${forgetful.id}`, 20_000, async () => {
+      const { members } = await status(other).catch(() => ({ members: [] }))
+      return members.find(({ id }) => id === forgetful.id)?.refusal ?? null
+    })
+    assert.match(refusal, /data directory/)
+  }
+  // It knows it, too.
+  await until(`${forgetful.id} to know that it is refused`, 20_000, async () => {
+    const { members } = await status(forgetful).catch(() => ({ members: [] }))
+    return members.some(({ refusal }) => refusal !== null) ? true : null
+  })
+}
+
+async function command(env: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<void> {
+  await run(process.execPath, ['--import', 'tsx', 'src/main.ts', ...args], { env })
+}
