@@ -3,16 +3,16 @@
 import { AssertionError } from 'node:assert/strict'
 import { exitCodes, FatalError } from '../errors.ts'
 
-const remedy =
+const usualRemedy =
   'Restore the file from a copy of the same moment, or move the whole data directory away and let this node join again as a new member.'
 
 /** For bytes that were durable and are not what was written. */
-export function damaged(path: string, offset: number, problem: string): FatalError {
+export function damaged(path: string, offset: number, problem: string, remedy = usualRemedy): FatalError {
   return new FatalError(exitCodes.dataError, `Cannot use ${path}: damaged at offset ${offset}. ${problem} ${remedy}`)
 }
 
 /** For a file that is whole but cannot belong here. */
-export function misplaced(path: string, problem: string): FatalError {
+export function misplaced(path: string, problem: string, remedy = usualRemedy): FatalError {
   return new FatalError(exitCodes.dataError, `Cannot use ${path}. ${problem} ${remedy}`)
 }
 

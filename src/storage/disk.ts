@@ -32,6 +32,11 @@ export interface DiskFile {
   close(): Promise<void>
 }
 
+/** The disk took not all of it, and nothing else is wrong with it. */
+export function isOutOfRoom(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
+}
+
 /** Exists only until its content is durable and it is renamed; whatever bears this ending was never used, and is removed. */
 export const temporaryEnding = '.tmp'
 
@@ -43,17 +48,26 @@ export async function createDurably(
   fill: (file: DiskFile) => void | Promise<void>,
 ): Promise<void> {
   const temporary = `${directory}/${name}${temporaryEnding}`
-  const file = await disk.open(temporary, 'create')
+  await createTemporary(disk, temporary, fill)
+  await disk.rename(temporary, `${directory}/${name}`)
+  await disk.syncDirectory(directory)
+}
+
+/** A file whose content is durable, its name not yet; when that fails there is none. */
+export async function createTemporary(
+  disk: Disk,
+  path: string,
+  fill: (file: DiskFile) => void | Promise<void>,
+): Promise<void> {
+  const file = await disk.open(path, 'create')
   try {
     await fill(file)
     await file.sync()
   } catch (error) {
     // On a full disk the space counts; should it fail, the next start removes the file.
-    await disk.remove(temporary).catch(() => {})
+    await disk.remove(path).catch(() => {})
     throw error
   } finally {
     await file.close()
   }
-  await disk.rename(temporary, `${directory}/${name}`)
-  await disk.syncDirectory(directory)
 }

@@ -12,13 +12,20 @@ interface Chunk {
 
 /** Covers the entries after `baseIndex` without gaps. */
 export class EntryIndex {
-  readonly baseIndex: number
-  readonly #chunks: Chunk[] = []
+  #chunks: Chunk[] = []
+  #baseIndex: number
   #lastIndex: number
+  /** The entry before the first one that there is room for in the chunks; at or before the base. */
+  #origin: number
 
   constructor(baseIndex: number) {
-    this.baseIndex = baseIndex
+    this.#baseIndex = baseIndex
     this.#lastIndex = baseIndex
+    this.#origin = baseIndex
+  }
+
+  get baseIndex(): number {
+    return this.#baseIndex
   }
 
   get lastIndex(): number {
@@ -26,7 +33,7 @@ export class EntryIndex {
   }
 
   append(segment: number, offset: number): void {
-    const at = this.#lastIndex - this.baseIndex
+    const at = this.#lastIndex - this.#origin
     const slot = at % chunkEntries
     if (slot === 0) {
       this.#chunks.push({ segments: new Uint32Array(chunkEntries), offsets: new Uint32Array(chunkEntries) })
@@ -39,18 +46,39 @@ export class EntryIndex {
 
   /** Forgets the entries from `index` on. */
   truncate(index: number): void {
-    assert(index > this.baseIndex, `cannot truncate from ${index}: the log begins after ${this.baseIndex}`)
+    assert(index > this.#baseIndex, `cannot truncate from ${index}: the log begins after ${this.#baseIndex}`)
     if (index > this.#lastIndex) return
     this.#lastIndex = index - 1
-    this.#chunks.length = Math.ceil((this.#lastIndex - this.baseIndex) / chunkEntries)
+    this.#chunks.length = Math.ceil((this.#lastIndex - this.#origin) / chunkEntries)
+  }
+
+  /** Forgets the entries through `index`. */
+  compact(index: number): void {
+    assert(index >= this.#baseIndex && index <= this.#lastIndex, `cannot compact through ${index}: ${this.#range()}`)
+    this.#baseIndex = index
+    const forgotten = Math.floor((index - this.#origin) / chunkEntries)
+    this.#chunks.splice(0, forgotten)
+    this.#origin += forgotten * chunkEntries
+  }
+
+  /** Forgets everything; the next entry is the one after `baseIndex`. */
+  reset(baseIndex: number): void {
+    this.#chunks = []
+    this.#baseIndex = baseIndex
+    this.#lastIndex = baseIndex
+    this.#origin = baseIndex
   }
 
   /** Null: there is no such entry. */
   position(index: number): Position | null {
-    if (index <= this.baseIndex || index > this.#lastIndex) return null
-    const at = index - this.baseIndex - 1
+    if (index <= this.#baseIndex || index > this.#lastIndex) return null
+    const at = index - this.#origin - 1
     const chunk = this.#chunks[Math.floor(at / chunkEntries)] as Chunk
     const slot = at % chunkEntries
     return { segment: chunk.segments[slot] as number, offset: chunk.offsets[slot] as number }
+  }
+
+  #range(): string {
+    return `the log holds ${this.#baseIndex + 1} to ${this.#lastIndex}`
   }
 }

@@ -3,15 +3,19 @@
 
 import assert from 'node:assert/strict'
 import type { Entry } from '../raft/entry.ts'
+import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { HardState, Save } from '../raft/work.ts'
 
 export class Group {
   readonly entries: Entry[] = []
   hardState: HardState | null = null
+  /** The log begins anew behind it, with these entries. */
+  snapshot: SnapshotMetadata | null = null
   readonly #settled: { resolve(): void; reject(error: Error): void }[] = []
 
-  /** Index of the first entry, or Infinity: from here on, what is on disk will be replaced. */
-  get firstIndex(): number {
+  /** From this index on, what is on disk will be replaced; Infinity: nothing will be. */
+  get replacesFrom(): number {
+    if (this.snapshot !== null) return 0
     return this.entries[0]?.index ?? Number.POSITIVE_INFINITY
   }
 
@@ -21,10 +25,14 @@ export class Group {
 
   add(save: Save): Promise<void> {
     if (save.hardState) this.hardState = save.hardState
+    if (save.snapshot) {
+      this.snapshot = save.snapshot
+      this.entries.length = 0
+    }
     const first = save.entries[0]
     if (first !== undefined) {
-      const replaced = this.entries.length - (first.index - this.firstIndex)
-      if (replaced > 0) this.entries.length = Math.max(this.entries.length - replaced, 0)
+      const kept = first.index - (this.entries[0] ?? first).index
+      if (kept < this.entries.length) this.entries.length = Math.max(kept, 0)
       for (const entry of save.entries) {
         const last = this.entries.at(-1)
         assert(last === undefined || entry.index === last.index + 1, `entry ${entry.index} follows ${last?.index}`)

@@ -1,6 +1,7 @@
 // What the log holds, gathered batch by batch at the start: later batches supersede the tail of earlier ones, and with it
 // its terms and configurations. Never an object an entry: a million entries take a fraction of a second.
 
+import assert from 'node:assert/strict'
 import type { IndexedConfiguration } from '../raft/configuration.ts'
 import { decodeConfiguration } from '../raft/configuration.ts'
 import type { EntryId } from '../raft/entry.ts'
@@ -14,6 +15,7 @@ import {
   recordTimestampMsAt,
 } from './record.ts'
 import type { BatchHeader, Position } from './segment.ts'
+import { beginningOf } from './segment.ts'
 
 export interface TermRun {
   readonly from: number
@@ -21,15 +23,35 @@ export interface TermRun {
 }
 
 export class LogContents {
-  readonly base: EntryId
   readonly index: EntryIndex
-  readonly termRuns: TermRun[] = []
-  readonly configurations: IndexedConfiguration[] = []
+  termRuns: TermRun[] = []
+  configurations: IndexedConfiguration[] = []
   lastTimestampMs = 0
+  #base: EntryId | null
+  /**
+   * The log says itself where it begins. Else its first segments are gone, and the first entry that is left, whose term can be read, serves
+   * as the base; batches that replace it, too, were written before those segments went.
+   */
+  #isBaseStated: boolean
+  #baseSegment: number
 
-  constructor(base: EntryId) {
-    this.base = base
-    this.index = new EntryIndex(base.index)
+  /** `firstSegment` is the first one that is left. */
+  constructor(firstSegment: number) {
+    const isWhole = firstSegment === 1
+    this.#base = isWhole ? { term: 0, index: 0 } : null
+    this.#isBaseStated = isWhole
+    this.#baseSegment = firstSegment
+    this.index = new EntryIndex(0)
+  }
+
+  /** The entry before the first one; null: nothing was left that says which. */
+  get base(): EntryId | null {
+    return this.#base
+  }
+
+  /** The segment that says so; what is in those before it is not needed. */
+  get baseSegment(): number {
+    return this.#baseSegment
   }
 
   get lastIndex(): number {
@@ -37,12 +59,29 @@ export class LogContents {
   }
 
   get lastTerm(): number {
-    return this.termRuns.at(-1)?.term ?? this.base.term
+    return this.termRuns.at(-1)?.term ?? this.#base?.term ?? 0
+  }
+
+  /** Null before the base and past the end. */
+  termAt(index: number): number | null {
+    if (this.#base === null || index < this.#base.index || index > this.lastIndex) return null
+    return this.termRuns.findLast((run) => run.from <= index)?.term ?? this.#base.term
   }
 
   /** Throws when the records are not what a log could hold; `position` is where the content begins. */
   add(header: BatchHeader, content: Buffer, position: Position): void {
-    if (header.records > 0) this.#supersede(header.firstIndex)
+    const beginning = beginningOf(header, content)
+    if (beginning !== null) {
+      this.#beginAfter(beginning, position.segment)
+      this.#isBaseStated = true
+      return
+    }
+    if (header.records > 0) {
+      recordSizeAt(content, 0)
+      if (recordIndexAt(content, 0) !== header.firstIndex)
+        throw new Error('A batch begins with another entry than it says.')
+      this.#supersede(header.firstIndex, position.segment)
+    }
     let offset = 0
     for (let count = 0; count < header.records; count++) {
       this.#addRecord(content, offset, position)
@@ -55,6 +94,11 @@ export class LogContents {
     recordSizeAt(content, offset)
     const index = recordIndexAt(content, offset)
     const term = recordTermAt(content, offset)
+    if (this.#base === null) {
+      this.#beginAfter({ index, term }, position.segment)
+      this.lastTimestampMs = recordTimestampMsAt(content, offset)
+      return
+    }
     if (index !== this.lastIndex + 1) throw new Error(`Entry ${index} follows entry ${this.lastIndex}.`)
     if (term < this.lastTerm) throw new Error(`Entry ${index} of term ${term} follows one of term ${this.lastTerm}.`)
     if (this.termRuns.length === 0 || term > this.lastTerm) this.termRuns.push({ from: index, term })
@@ -66,12 +110,27 @@ export class LogContents {
     this.index.append(position.segment, position.offset + offset)
   }
 
-  #supersede(first: number): void {
-    if (first <= this.base.index || first > this.lastIndex + 1) {
-      throw new Error(`A batch begins with entry ${first}, the log holds ${this.base.index + 1} to ${this.lastIndex}.`)
+  #supersede(first: number, segment: number): void {
+    if (!this.#isBaseStated && (this.#base === null || first <= this.#base.index)) {
+      this.#beginAfter(null, segment)
+      return
+    }
+    assert(this.#base !== null)
+    if (first <= this.#base.index || first > this.lastIndex + 1) {
+      throw new Error(`A batch begins with entry ${first}, the log holds ${this.#base.index + 1} to ${this.lastIndex}.`)
     }
     this.index.truncate(first)
     while ((this.termRuns.at(-1)?.from ?? 0) >= first) this.termRuns.pop()
     while ((this.configurations.at(-1)?.index ?? 0) >= first) this.configurations.pop()
+  }
+
+  /** Null: after the first entry that comes. */
+  #beginAfter(base: EntryId | null, segment: number): void {
+    this.#base = base
+    this.#baseSegment = segment
+    this.index.reset(base?.index ?? 0)
+    this.termRuns = []
+    this.configurations = []
+    this.lastTimestampMs = 0
   }
 }

@@ -1,5 +1,5 @@
-// Reads durable entries back, verifying each record's checksum. It may run beside appends: bytes of the log never change, and
-// an entry that was replaced while it was being read is left out, with all that follow.
+// Reads durable entries back, verifying each record's checksum. It may run beside appends and compaction: bytes of the log never change, and
+// an entry that was replaced or given up while it was being read is left out, with all that follow.
 
 import type { Entry } from '../raft/entry.ts'
 import { damaged } from './damage.ts'
@@ -37,7 +37,12 @@ export class LogReader {
     for (let index = from; index <= through && (bytes < maxBytes || bytes === 0); ) {
       const run = this.#run(index, through, maxBytes - bytes)
       if (run === null) break
-      const read = await this.#readRun(run)
+      const read = await this.#readRun(run).catch((error: unknown) => {
+        // The file of an entry that is no longer wanted may be gone.
+        if (this.#stands(run.from, run.segment, run.offsets[0] as number)) throw error
+        return []
+      })
+      if (read.length === 0) break
       for (const [at, entry] of read.entries()) {
         if (!this.#stands(entry.index, run.segment, run.offsets[at] as number)) return entries
         if (entries.length > 0 && bytes + entry.record.length > maxBytes) return entries

@@ -3,13 +3,22 @@
 
 import assert from 'node:assert/strict'
 
-import type { Entry } from '../raft/entry.ts'
+import type { Entry, EntryId } from '../raft/entry.ts'
 import type { Disk, DiskFile } from './disk.ts'
 import type { EntryIndex } from './entry-index.ts'
 import { LogReader } from './log-reader.ts'
 import type { RecoveredLog } from './recover-log.ts'
+import type { Remover } from './remover.ts'
 import type { LogIdentity, Position } from './segment.ts'
-import { batchHeaderBytes, paddedTo8, sealBatch, segmentHeaderBytes, segmentName } from './segment.ts'
+import {
+  batchHeaderBytes,
+  beginningBytes,
+  encodeBeginning,
+  paddedTo8,
+  sealBatch,
+  segmentHeaderBytes,
+  segmentName,
+} from './segment.ts'
 import { SegmentAllocator } from './segment-allocator.ts'
 
 /** Bounds how long one write holds the loop, and what a segment's unused end can waste. */
@@ -20,6 +29,7 @@ export interface LogOptions {
   readonly directory: string
   readonly identity: LogIdentity
   readonly segmentBytes: number
+  readonly remover: Remover
   /** The disk failed where no call waits for it. */
   readonly onFailure: (error: unknown) => void
 }
@@ -29,6 +39,10 @@ export class Log {
   readonly #index: EntryIndex
   readonly #reader: LogReader
   readonly #allocator: SegmentAllocator
+  /** The first segment that was not given up, and the first one that is still wanted: at a beginning these may differ. */
+  #firstSegment: number
+  #wantedFrom: number
+  #isStarted = false
   #file: DiskFile
   /** Behind the last durable batch. */
   #end: Position
@@ -40,6 +54,8 @@ export class Log {
     this.#index = recovered.contents.index
     this.#reader = new LogReader(options.disk, options.directory, this.#index)
     this.#allocator = new SegmentAllocator(options, recovered.end.segment, recovered.prepared)
+    this.#firstSegment = recovered.firstSegment
+    this.#wantedFrom = recovered.contents.baseSegment
     this.#file = file
     this.#end = recovered.end
   }
@@ -49,14 +65,36 @@ export class Log {
     return new Log(options, recovered, await options.disk.open(path, 'update'))
   }
 
-  /** Begins to make segments ahead of need; a failure there goes to `onFailure`. */
+  /** Begins to make segments ahead of need, and to remove those that a crash left; a failure there goes to `onFailure`. */
   start(): void {
     this.#allocator.prepare()
+    this.#isStarted = true
+    this.#removeUnwanted()
+  }
+
+  /** The entry before the first one that can be read, once it is durable. */
+  get baseIndex(): number {
+    return this.#index.baseIndex
   }
 
   /** Entries from `index` on will be replaced by what is appended next: they are not read any more. */
   forget(index: number): void {
     this.#index.truncate(index)
+  }
+
+  /** Nothing that the log holds is read any more: it will begin anew behind this index. */
+  forgetAll(baseIndex: number): void {
+    this.#index.reset(baseIndex)
+  }
+
+  /** Entries through this one, which is durable, are not read any more, and what room can be had of it is given up in the background. */
+  compact(through: EntryId): void {
+    const position = this.#index.position(through.index)
+    assert(position !== null, `entry ${through.index} is not in the log`)
+    this.#index.compact(through.index)
+    // The segment with that entry stays: it says where the log begins.
+    this.#wantedFrom = position.segment
+    this.#removeUnwanted()
   }
 
   /**
@@ -66,10 +104,12 @@ export class Log {
   async append(entries: readonly Entry[], replacedFrom: () => number): Promise<void> {
     for (let from = 0; from < entries.length; ) {
       const through = batchEnd(entries, from)
-      const { segment, offset } = await this.#write(entries, from, through)
-      this.#index.truncate((entries[from] as Entry).index)
+      const first = (entries[from] as Entry).index
+      const { segment, offset } = await this.#write(this.#encode(entries, from, through), through - from, first)
+      const limit = replacedFrom()
+      if (first < limit) this.#index.truncate(first)
       let at = offset + batchHeaderBytes
-      for (const limit = replacedFrom(); from < through; from++) {
+      for (; from < through; from++) {
         const { index, record } = entries[from] as Entry
         if (index < limit) {
           assert(index === this.#index.lastIndex + 1, `entry ${index} was written behind ${this.#index.lastIndex}`)
@@ -80,9 +120,21 @@ export class Log {
     }
   }
 
+  /**
+   * Resolves when it is durable that the log holds nothing of what it held and goes on behind this entry, whose snapshot is durable; what can be
+   * read was settled by `forgetAll`. The old segments go in the background.
+   */
+  async beginAfter(base: EntryId): Promise<void> {
+    const bytes = this.#space(batchHeaderBytes + beginningBytes)
+    encodeBeginning(bytes.subarray(batchHeaderBytes), base.term)
+    const { segment } = await this.#write(bytes, 0, base.index + 1)
+    this.#wantedFrom = segment
+    this.#removeUnwanted()
+  }
+
   /** An empty batch: says that everything before it was durable. */
   async mark(): Promise<void> {
-    await this.#write([], 0, 0)
+    await this.#write(this.#space(batchHeaderBytes), 0, 0)
   }
 
   read(from: number, through: number, maxBytes: number): Promise<Entry[]> {
@@ -94,16 +146,14 @@ export class Log {
     await this.#file.close()
   }
 
-  /** Writes one batch of the entries `from` to `through`, exclusive, and resolves with its position when it is durable. */
-  async #write(entries: readonly Entry[], from: number, through: number): Promise<Position> {
+  /** Writes one batch, whose content stands behind the place of its header, and resolves with its position when it is durable. */
+  async #write(bytes: Buffer, records: number, firstIndex: number): Promise<Position> {
     const mark = this.#end
-    const bytes = this.#encode(entries, from, through)
     const full = this.#end.offset + bytes.length > this.#options.segmentBytes
     // A batch larger than a segment gets one to itself, which grows as it is written.
     if (full && this.#end.offset > segmentHeaderBytes) await this.#rollOver()
     const position = this.#end
-    const firstIndex = entries[from]?.index ?? 0
-    sealBatch(bytes, { identity: this.#options.identity, position, mark, records: through - from, firstIndex })
+    sealBatch(bytes, { identity: this.#options.identity, position, mark, records, firstIndex })
     this.#file.write(bytes, position.offset)
     await this.#file.sync()
     this.#end = { segment: position.segment, offset: position.offset + bytes.length }
@@ -132,6 +182,13 @@ export class Log {
       this.#scratch = buffer
     }
     return this.#scratch.subarray(0, bytes)
+  }
+
+  #removeUnwanted(): void {
+    if (!this.#isStarted) return
+    for (; this.#firstSegment < this.#wantedFrom; this.#firstSegment++) {
+      this.#options.remover.remove(segmentName(this.#firstSegment))
+    }
   }
 
   async #rollOver(): Promise<void> {

@@ -1,8 +1,9 @@
 // Opens a data directory, or founds it. The log's first segment is made before the metafile, and each of them appears whole or not at
-// all: a directory without a metafile, whose log was never written, was not founded yet.
+// all: a directory without a metafile, whose log was never written, was not founded yet. Nothing is changed in the log before everything
+// that is known of it was checked.
 
 import { exitCodes, FatalError } from '../errors.ts'
-import type { EntryId } from '../raft/entry.ts'
+import type { SnapshotHeader } from '../node/ports.ts'
 import type { Recovered } from '../raft/work.ts'
 import { misplaced } from './damage.ts'
 import type { Disk } from './disk.ts'
@@ -11,9 +12,13 @@ import type { LogContents } from './log-contents.ts'
 import type { Identity } from './metafile.ts'
 import { Metafile, metafileName } from './metafile.ts'
 import type { RecoveredLog } from './recover-log.ts'
-import { isLogUnused, recoverLog } from './recover-log.ts'
+import { isLogUnused, scanLog, settleLog } from './recover-log.ts'
+import type { RecoveredSnapshots } from './recover-snapshots.ts'
+import { isLogCurrent, recoverSnapshots } from './recover-snapshots.ts'
 import type { LogIdentity } from './segment.ts'
 import { encodeSegmentHeader, logIdentity, segmentName, segmentNumber } from './segment.ts'
+import { snapshotId } from './snapshot-file.ts'
+import { isIncomingName } from './snapshot-store.ts'
 
 export interface DirectoryOptions {
   readonly disk: Disk
@@ -26,11 +31,12 @@ export interface OpenedDirectory {
   readonly metafile: Metafile
   readonly log: RecoveredLog
   readonly logIdentity: LogIdentity
+  readonly snapshots: RecoveredSnapshots
+  /** The log is to begin anew behind the newest snapshot, and `recovered` says so already. */
+  readonly isLogSuperseded: boolean
   readonly recovered: Recovered
   readonly isNew: boolean
 }
-
-const base: EntryId = { term: 0, index: 0 }
 
 export async function openDirectory(options: DirectoryOptions): Promise<OpenedDirectory> {
   const { disk, directory } = options
@@ -43,8 +49,14 @@ export async function openDirectory(options: DirectoryOptions): Promise<OpenedDi
     checkIdentity(options, metafile.identity)
     const { cluster, incarnation } = metafile.identity
     const identity = logIdentity(cluster, incarnation)
-    const log = await recoverLog(disk, directory, identity, base)
-    return { metafile, log, logIdentity: identity, recovered: recovered(directory, metafile, log.contents), isNew }
+    const scanned = await scanLog(disk, directory, identity)
+    const snapshots = await recoverSnapshots(disk, directory, cluster, scanned.contents)
+    const newest = snapshots.newest?.header ?? null
+    checkTerm(directory, metafile, Math.max(scanned.contents.lastTerm, newest?.lastIncluded.term ?? 0))
+    const isCurrent = isLogCurrent(directory, scanned, newest?.lastIncluded ?? null)
+    const log = await settleLog(disk, directory, scanned)
+    const recovered = recover(metafile, newest, isCurrent ? log.contents : null)
+    return { metafile, log, logIdentity: identity, snapshots, isLogSuperseded: !isCurrent, recovered, isNew }
   } catch (error) {
     await metafile.close()
     throw error
@@ -58,13 +70,14 @@ export async function isFounded(disk: Disk, directory: string): Promise<boolean>
 
 async function found(options: DirectoryOptions): Promise<Metafile> {
   const { disk, directory, segmentBytes } = options
-  if (!(await isLogUnused(disk, directory))) {
+  const names = await disk.list(directory)
+  if (!(await isLogUnused(disk, directory)) || names.some((name) => snapshotId(name) !== null)) {
     throw misplaced(
       `${directory}/${metafileName}`,
-      'It is missing, but there is a log: this node would forget its votes.',
+      'It is missing, but there is a log or a snapshot: this node would forget its votes.',
     )
   }
-  for (const name of await disk.list(directory)) {
+  for (const name of names) {
     if (segmentNumber(name) !== null) await disk.remove(`${directory}/${name}`)
   }
   const { newIncarnation, ...rest } = options.identity
@@ -80,7 +93,12 @@ async function found(options: DirectoryOptions): Promise<Metafile> {
 function isUnfinished(name: string): boolean {
   if (!name.endsWith(temporaryEnding)) return false
   const finished = name.slice(0, -temporaryEnding.length)
-  return finished === metafileName || segmentNumber(finished) !== null
+  return (
+    finished === metafileName ||
+    segmentNumber(finished) !== null ||
+    snapshotId(finished) !== null ||
+    isIncomingName(name)
+  )
 }
 
 function checkIdentity({ directory, identity: wanted }: DirectoryOptions, stored: Identity): void {
@@ -96,22 +114,38 @@ function checkIdentity({ directory, identity: wanted }: DirectoryOptions, stored
   }
 }
 
-function recovered(directory: string, metafile: Metafile, contents: LogContents): Recovered {
-  const { hardState, identity } = metafile
-  if (contents.lastTerm > hardState.currentTerm) {
-    throw misplaced(
-      `${directory}/${metafileName}`,
-      `It says term ${hardState.currentTerm}, the log has entries of term ${contents.lastTerm}: it is older than the log.`,
-    )
-  }
+function checkTerm(directory: string, { hardState }: Metafile, term: number): void {
+  if (term <= hardState.currentTerm) return
+  throw misplaced(
+    `${directory}/${metafileName}`,
+    `It says term ${hardState.currentTerm}, the log and the snapshots reach term ${term}: it is older than they are.`,
+  )
+}
+
+/** `contents` null: the log begins anew behind the snapshot. */
+function recover(
+  { hardState, identity }: Metafile,
+  header: SnapshotHeader | null,
+  contents: LogContents | null,
+): Recovered {
   // A node that was told to join belongs to nothing until the log says so.
   const founding = { index: 0, configuration: identity.foundingConfiguration ?? { members: [] } }
+  const { lastIncluded, timestampMs, configuration } = header ?? {
+    lastIncluded: { index: 0, term: 0 },
+    timestampMs: 0,
+    configuration: founding,
+  }
+  const base = contents?.base ?? lastIncluded
   return {
     hardState,
-    base: contents.base,
-    termRuns: contents.termRuns,
-    lastIndex: contents.lastIndex,
-    lastTimestampMs: contents.lastTimestampMs,
-    configurations: [founding, ...contents.configurations],
+    snapshot: header && { lastIncluded, timestampMs, configuration },
+    base,
+    termRuns: contents?.termRuns ?? [],
+    lastIndex: contents?.lastIndex ?? base.index,
+    lastTimestampMs: Math.max(contents?.lastTimestampMs ?? 0, timestampMs),
+    configurations: [
+      configuration,
+      ...(contents?.configurations.filter((one) => one.index > lastIncluded.index) ?? []),
+    ],
   }
 }

@@ -3,7 +3,6 @@
 // follows, or below the highest durable mark, is corruption and is refused; any other is a torn tail, which nobody was told
 // of, and is cut.
 
-import type { EntryId } from '../raft/entry.ts'
 import { damaged, misplaced } from './damage.ts'
 import type { Disk } from './disk.ts'
 import { LogContents } from './log-contents.ts'
@@ -27,8 +26,21 @@ export interface TornTail {
   readonly problem: string
 }
 
+/** What the log's files hold, and nothing changed in them yet. */
+export interface ScannedLog {
+  readonly contents: LogContents
+  /** Without a gap, in rising order. */
+  readonly segments: readonly number[]
+  /** Behind the last batch. */
+  readonly end: Position
+  readonly lastBatch: Extent | null
+  readonly torn: { readonly at: Position; readonly bad: BadBatch } | null
+}
+
 export interface RecoveredLog {
   readonly contents: LogContents
+  /** The first segment that exists. */
+  readonly firstSegment: number
   /** Behind the last batch: where the next one goes, if it fits. */
   readonly end: Position
   /** Segments behind `end.segment` that exist already, unused. */
@@ -41,19 +53,16 @@ interface Extent {
   readonly bytes: number
 }
 
-export async function recoverLog(
-  disk: Disk,
-  directory: string,
-  identity: LogIdentity,
-  base: EntryId,
-): Promise<RecoveredLog> {
-  const numbers = await segmentNumbers(disk, directory, base)
-  const contents = new LogContents(base)
-  let end: Position = { segment: numbers[0] as number, offset: segmentHeaderBytes }
+/** Rejects with FatalError (dataError) where what was durable is not what was written. */
+export async function scanLog(disk: Disk, directory: string, identity: LogIdentity): Promise<ScannedLog> {
+  const segments = await segmentNumbers(disk, directory)
+  const first = segments[0] as number
+  const contents = new LogContents(first)
+  let end: Position = { segment: first, offset: segmentHeaderBytes }
   let lastBatch: Extent | null = null
   let torn: { readonly at: Position; readonly bad: BadBatch } | null = null
 
-  for await (const { number, bytes } of readSegments(disk, directory, identity, numbers)) {
+  for await (const { number, bytes } of readSegments(disk, directory, identity, segments)) {
     const path = `${directory}/${segmentName(number)}`
     if (torn) {
       if (!isUnused(bytes))
@@ -81,10 +90,16 @@ export async function recoverLog(
       }
     }
   }
+  return { contents, segments, end, lastBatch, torn }
+}
+
+/** Makes what was scanned something to build on. */
+export async function settleLog(disk: Disk, directory: string, scanned: ScannedLog): Promise<RecoveredLog> {
+  const { contents, segments, end, lastBatch, torn } = scanned
   await makeCertain(disk, directory, lastBatch)
   const tornTail = torn && (await cut(disk, directory, torn.at, torn.bad))
-  const prepared = numbers.filter((number) => number > end.segment)
-  return { contents, end, prepared, tornTail }
+  const prepared = segments.filter((number) => number > end.segment)
+  return { contents, firstSegment: segments[0] as number, end, prepared, tornTail }
 }
 
 /** True when no segment holds anything: the directory was never used, its founding was interrupted. */
@@ -95,13 +110,11 @@ export async function isLogUnused(disk: Disk, directory: string): Promise<boolea
   return true
 }
 
-async function segmentNumbers(disk: Disk, directory: string, base: EntryId): Promise<number[]> {
+async function segmentNumbers(disk: Disk, directory: string): Promise<number[]> {
   const names = await disk.list(directory)
   const numbers = names.map(segmentNumber).filter((number) => number !== null)
   const first = numbers[0]
-  if (first === undefined || (base.index === 0 && first !== 1)) {
-    throw misplaced(`${directory}/${segmentName(1)}`, 'It is missing, and the log begins with it.')
-  }
+  if (first === undefined) throw misplaced(`${directory}/${segmentName(1)}`, 'It is missing, and so is all of the log.')
   for (const [at, number] of numbers.entries()) {
     if (number === first + at) continue
     throw misplaced(`${directory}/${segmentName(first + at)}`, `It is missing between segments ${first} and ${number}.`)

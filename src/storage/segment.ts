@@ -25,15 +25,20 @@
 //               24     4  offset in it           ┘ known to be on the disk up to here
 //               28     4  bytes of records and padding, a multiple of 8
 //               32     4  crc32 over the records and padding
-//               36     4  number of records; a batch of none only carries the mark
-//               40     6  index of the first record's entry; 0 with none
+//               36     4  number of records
+//               40     6  index of the first record's entry
 //               46     2  0
 //               48     …  records (see record.ts), one behind the other, then zeros up to the multiple of 8
 //
 // Truncation has no form of its own: a batch whose first index is not past the last one replaces everything from there on.
 // So no durable byte is ever changed, and an old tail goes in the same instant in which the new one comes.
+//
+// A batch of no records, index 0 and no content only carries the mark. One of no records with an index says that the log begins anew with
+// that index, behind a snapshot, and holds nothing of what it held; its content is the term of the entry before (6 bytes) and 2 zeros.
+// Segments whose entries a snapshot stands for are removed, in rising order: then the log begins with the first entry that it still holds.
 
 import { crc32 } from 'node:zlib'
+import type { EntryId } from '../raft/entry.ts'
 import { readU32, readU48, writeU32, writeU48 } from './little-endian.ts'
 
 export const segmentHeaderBytes = 32
@@ -136,6 +141,21 @@ export function sealBatch(
   batch[46] = 0
   batch[47] = 0
   writeU32(batch, 4, crc32(batch.subarray(8, batchHeaderBytes)))
+}
+
+/** The content of a batch with which the log begins anew behind an entry of this term. */
+export const beginningBytes = 8
+
+export function encodeBeginning(content: Uint8Array, termBefore: number): void {
+  writeU48(content, 0, termBefore)
+  content[6] = 0
+  content[7] = 0
+}
+
+/** The entry behind which the log begins anew with this batch; null: it is any other. */
+export function beginningOf(header: BatchHeader, content: Uint8Array): EntryId | null {
+  if (header.records > 0 || header.firstIndex === 0 || content.length !== beginningBytes) return null
+  return { index: header.firstIndex - 1, term: readU48(content, 0) }
 }
 
 /** The header of a batch at this position, its content unseen; null: there is none that can be trusted. */

@@ -4,17 +4,21 @@
 
 import assert from 'node:assert/strict'
 import { exitCodes, FatalError } from '../errors.ts'
-import type { Storage } from '../node/ports.ts'
-import type { Entry } from '../raft/entry.ts'
+import type { IncomingSnapshot, SnapshotFile, SnapshotHeader, Storage, StoredSnapshot } from '../node/ports.ts'
+import type { Entry, EntryId } from '../raft/entry.ts'
+import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { Recovered, Save } from '../raft/work.ts'
 import { diskFailure } from './damage.ts'
 import type { Disk } from './disk.ts'
 import { Group } from './group.ts'
 import { Log } from './log.ts'
 import type { Identity, Metafile } from './metafile.ts'
+import type { OpenedDirectory } from './open-directory.ts'
 import { openDirectory } from './open-directory.ts'
 import type { TornTail } from './recover-log.ts'
+import { Remover } from './remover.ts'
 import { segmentHeaderBytes } from './segment.ts'
+import { SnapshotStore } from './snapshot-store.ts'
 
 export interface StorageOptions {
   readonly disk: Disk
@@ -62,18 +66,34 @@ export async function openStorage(options: StorageOptions): Promise<DurableStora
   try {
     const opened = await openDirectory({ disk, directory, identity, segmentBytes })
     if (opened.log.tornTail) options.onTornTail?.(opened.log.tornTail)
-    const failures = { report: (_: unknown): void => {} }
+    const failures = { report: (error: unknown): FatalError => diskFailure(`open ${directory}`, error) }
+    const onFailure = (error: unknown): void => void failures.report(error)
+    const failed = (error: unknown) => failures.report(error)
+    const remover = new Remover({ disk, directory, onFailure })
     const log = await Log.open(
-      { disk, directory, identity: opened.logIdentity, segmentBytes, onFailure: (error) => failures.report(error) },
+      { disk, directory, identity: opened.logIdentity, segmentBytes, remover, onFailure },
       opened.log,
     )
-    const storage = new SerialStorage(options, opened.metafile, log, opened.recovered, opened.isNew)
+    const { cluster } = opened.metafile.identity
+    const snapshots = new SnapshotStore({ disk, directory, cluster, remover, failed }, opened.snapshots)
+    if (opened.isLogSuperseded) {
+      log.forgetAll(opened.recovered.base.index)
+      await log.beginAfter(opened.recovered.base)
+    }
+    const storage = new SerialStorage(options, opened, { log, snapshots, remover })
     failures.report = (error) => storage.fail(error)
     log.start()
+    snapshots.start()
     return storage
   } catch (error) {
     throw diskFailure(`open the data directory ${directory}`, error)
   }
+}
+
+interface Parts {
+  readonly log: Log
+  readonly snapshots: SnapshotStore
+  readonly remover: Remover
 }
 
 class SerialStorage implements DurableStorage {
@@ -82,6 +102,8 @@ class SerialStorage implements DurableStorage {
   readonly #options: StorageOptions
   readonly #metafile: Metafile
   readonly #log: Log
+  readonly #snapshots: SnapshotStore
+  readonly #remover: Remover
   #pending = new Group()
   /** A group or a mark is being written, and `#work` resolves when nothing is left to be. */
   #busy = false
@@ -97,15 +119,18 @@ class SerialStorage implements DurableStorage {
   #writes = 0
   #cancelIdle: (() => void) | null = null
 
-  constructor(options: StorageOptions, metafile: Metafile, log: Log, recovered: Recovered, isNew: boolean) {
+  constructor(options: StorageOptions, opened: OpenedDirectory, parts: Parts) {
+    const { metafile, recovered, isNew, isLogSuperseded } = opened
     this.#options = options
     this.#metafile = metafile
-    this.#log = log
+    this.#log = parts.log
+    this.#snapshots = parts.snapshots
+    this.#remover = parts.remover
     this.recovered = recovered
     this.isNew = isNew
     this.#lastIndex = recovered.lastIndex
     this.#currentTerm = recovered.hardState.currentTerm
-    this.#unmarked = recovered.lastIndex > recovered.base.index
+    this.#unmarked = recovered.lastIndex > recovered.base.index || isLogSuperseded
     this.#watchForIdleness()
   }
 
@@ -123,12 +148,13 @@ class SerialStorage implements DurableStorage {
     if (this.#failure) return Promise.reject(this.#failure)
     if (this.#closing) return Promise.reject(new Error('Cannot save: the storage was closed'))
     this.#currentTerm = save.hardState?.currentTerm ?? this.#currentTerm
+    if (save.snapshot) this.#replaceLog(save.snapshot)
     const first = save.entries[0]
     if (first !== undefined) {
       const { term, index } = save.entries.at(-1) as Entry
       assert(term <= this.#currentTerm, `entry ${index} is of term ${term}, the node in term ${this.#currentTerm}`)
       assert(first.index <= this.#lastIndex + 1, `entry ${first.index} would follow entry ${this.#lastIndex}`)
-      assert(first.index > this.recovered.base.index, `entry ${first.index} would replace what is in the snapshot`)
+      assert(first.index > this.#log.baseIndex, `entry ${first.index} would replace what is in the snapshot`)
       if (first.index <= this.#lastIndex) this.#log.forget(first.index)
       this.#lastIndex = first.index + save.entries.length - 1
     }
@@ -143,14 +169,47 @@ class SerialStorage implements DurableStorage {
     })
   }
 
+  compact(through: EntryId): void {
+    if (this.#failure || this.#closing || through.index <= this.#log.baseIndex) return
+    const newest = this.#snapshots.newest?.lastIncluded.index ?? 0
+    assert(through.index <= newest, `entry ${through.index} would go, and the newest snapshot reaches to ${newest}`)
+    this.#log.compact(through)
+  }
+
+  async takeSnapshot(header: SnapshotHeader, body: AsyncIterable<Uint8Array>): Promise<SnapshotFile> {
+    this.#checkOpen('take a snapshot')
+    const { index, term } = header.lastIncluded
+    assert(
+      index <= this.#lastIndex && term <= this.#currentTerm,
+      `a snapshot through ${index} is past ${this.#lastIndex}`,
+    )
+    return this.#snapshots.take(header, body)
+  }
+
+  async openSnapshot(): Promise<StoredSnapshot | null> {
+    this.#checkOpen('open a snapshot')
+    return this.#snapshots.open().catch((error: unknown) => {
+      throw diskFailure('open the newest snapshot', error)
+    })
+  }
+
+  get newestSnapshot(): SnapshotFile | null {
+    return this.#snapshots.newest
+  }
+
+  async receiveSnapshot(file: SnapshotFile): Promise<IncomingSnapshot> {
+    this.#checkOpen('take in a snapshot')
+    return this.#snapshots.receive(file)
+  }
+
   /** Finishes what is in flight, and marks it, so that the next start finds no doubt. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
   }
 
-  fail(cause: unknown): void {
-    if (this.#failure) return
+  fail(cause: unknown): FatalError {
+    if (this.#failure) return this.#failure
     const failure = diskFailure(`write to the data directory ${this.#options.directory}`, cause)
     this.#failure = failure
     this.#cancelIdle?.()
@@ -158,6 +217,21 @@ class SerialStorage implements DurableStorage {
     this.#inFlight?.reject(failure)
     this.#pending.reject(failure)
     this.#options.onFailure?.(failure)
+    return failure
+  }
+
+  #checkOpen(attempt: string): void {
+    if (this.#failure) throw this.#failure
+    if (this.#closing) throw new Error(`Cannot ${attempt}: the storage was closed`)
+  }
+
+  /** What was received takes the place of all that the log holds, with this save; nothing of that is read any more. */
+  #replaceLog({ lastIncluded }: SnapshotMetadata): void {
+    const { index, term } = lastIncluded
+    assert(term <= this.#currentTerm, `the snapshot through ${index} is of term ${term}, past ${this.#currentTerm}`)
+    this.#snapshots.claim(lastIncluded)
+    this.#log.forgetAll(index)
+    this.#lastIndex = index
   }
 
   #start(): void {
@@ -186,7 +260,11 @@ class SerialStorage implements DurableStorage {
 
   async #commit(group: Group): Promise<void> {
     if (group.hardState) await this.#metafile.save(group.hardState)
-    await this.#log.append(group.entries, () => this.#pending.firstIndex)
+    if (group.snapshot) {
+      await this.#snapshots.install(group.snapshot.lastIncluded)
+      await this.#log.beginAfter(group.snapshot.lastIncluded)
+    }
+    await this.#log.append(group.entries, () => this.#pending.replacesFrom)
     // A failure elsewhere has rejected these saves by now.
     if (this.#failure) return
     this.#inFlight = null
@@ -228,6 +306,8 @@ class SerialStorage implements DurableStorage {
     await this.#work
     if (this.#unmarked && !this.#failure) await this.#mark()
     try {
+      await this.#snapshots.close()
+      await this.#remover.close()
       await this.#log.close()
       await this.#metafile.close()
     } catch (error) {

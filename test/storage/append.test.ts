@@ -36,6 +36,7 @@ test('a new directory holds an empty log, the founding configuration and no vote
   const { storage } = await open(new MemoryDisk().mount())
   assert.deepEqual(storage.recovered, {
     hardState: { currentTerm: 0, votedFor: null },
+    snapshot: null,
     base: { term: 0, index: 0 },
     termRuns: [],
     lastIndex: 0,
@@ -68,6 +69,7 @@ for (const [name, makeDisk] of [
     assert.equal(storage.isNew, false)
     assert.deepEqual(storage.recovered, {
       hardState: { currentTerm: 2, votedFor: null },
+      snapshot: null,
       base: { term: 0, index: 0 },
       termRuns: [
         { from: 1, term: 1 },
@@ -313,7 +315,7 @@ const brokenSaves: readonly [name: string, save: (opened: Opened) => unknown][] 
   ['a gap behind the log', ({ save }) => save(entries(3, 4, 1))],
   ['a gap among the entries', ({ save }) => save([...entries(2, 2, 1), ...entries(4, 4, 1)])],
   ['an entry of a term that the node has not reached', ({ save }) => save(entries(2, 2, 2))],
-  ['a number out of order', ({ storage }) => storage.save({ id: 7, hardState: null, entries: [] })],
+  ['a number out of order', ({ storage }) => storage.save({ id: 7, hardState: null, snapshot: null, entries: [] })],
 ]
 for (const [name, broken] of brokenSaves) {
   test(`${name} is never saved`, async () => {

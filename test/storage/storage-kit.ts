@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test'
 import { exitCodes, FatalError } from '../../src/errors.ts'
 import type { Configuration } from '../../src/raft/configuration.ts'
 import type { Entry, EntryFields } from '../../src/raft/entry.ts'
+import type { SnapshotMetadata } from '../../src/raft/snapshot.ts'
 import type { HardState, Save } from '../../src/raft/work.ts'
 import type { Disk } from '../../src/storage/disk.ts'
 import { encodeEntry } from '../../src/storage/record.ts'
@@ -74,7 +75,7 @@ export interface Opened {
   readonly tornTails: TornTail[]
   readonly failures: FatalError[]
   /** Saves under the next number. */
-  save(entries: readonly Entry[], hardState?: HardState | null): Promise<void>
+  save(entries: readonly Entry[], hardState?: HardState | null, snapshot?: SnapshotMetadata | null): Promise<void>
   /** Lets the idle moment come, and waits until it has been used. */
   settle(): Promise<void>
 }
@@ -99,8 +100,12 @@ export async function open(disk: Disk, overrides: Partial<StorageOptions> = {}):
     ...overrides,
   })
   let id = 0
-  const save = (list: readonly Entry[], hardState: HardState | null = null) => {
-    const numbered: Save = { id: ++id, hardState, entries: list }
+  const save = (
+    list: readonly Entry[],
+    hardState: HardState | null = null,
+    snapshot: SnapshotMetadata | null = null,
+  ) => {
+    const numbered: Save = { id: ++id, hardState, snapshot, entries: list }
     return storage.save(numbered)
   }
   const settle = async () => {
@@ -122,10 +127,11 @@ export function turn(): Promise<void> {
 /** Every entry that the storage holds. */
 export async function readAll(storage: DurableStorage, lastIndex = storage.recovered.lastIndex): Promise<Entry[]> {
   const list: Entry[] = []
-  while (list.length < lastIndex) {
-    const more = await storage.read(list.length + 1, lastIndex, 10_000)
+  for (let from = storage.recovered.base.index + 1; from <= lastIndex; ) {
+    const more = await storage.read(from, lastIndex, 10_000)
     if (more.length === 0) break
     list.push(...more)
+    from += more.length
   }
   return list
 }
