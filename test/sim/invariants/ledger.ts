@@ -1,8 +1,8 @@
 // Everything that the cluster promised, and the invariants over it, checked as it happens: at each message, save, commit and answer. A front to the
 // parts, for those who report to it.
 
-import type { PeerMessage } from '../../../src/node/ports.ts'
-import type { Entry, NodeId } from '../../../src/raft/entry.ts'
+import type { PeerMessage, SnapshotFile, SnapshotHeader } from '../../../src/node/ports.ts'
+import type { Entry, EntryId, NodeId } from '../../../src/raft/entry.ts'
 import type { Recovered, Save } from '../../../src/raft/work.ts'
 import type { World } from '../world/world.ts'
 import { type Committed, CommittedLog, commandKey } from './committed-log.ts'
@@ -10,6 +10,7 @@ import type { NodeRecord } from './node-record.ts'
 import { Promises } from './promises.ts'
 import { meaningOf, type ReferenceMachine } from './reference-machine.ts'
 import { Saves } from './saves.ts'
+import { type DurableBytes, Snapshots } from './snapshots.ts'
 import { Truth } from './truth.ts'
 
 export class Ledger {
@@ -17,12 +18,14 @@ export class Ledger {
   readonly #log: CommittedLog
   readonly #promises: Promises
   readonly #saves: Saves
+  readonly #snapshots: Snapshots
 
   constructor(world: World, ids: readonly NodeId[], voters: readonly NodeId[]) {
     this.#truth = new Truth(world, ids, voters)
     this.#log = new CommittedLog(this.#truth)
     this.#promises = new Promises(this.#truth, this.#log)
     this.#saves = new Saves(this.#truth)
+    this.#snapshots = new Snapshots(this.#truth, this.#log)
   }
 
   /** The highest index that any node has committed. */
@@ -49,6 +52,7 @@ export class Ledger {
   }
 
   issued(id: NodeId, save: Save): void {
+    this.#snapshots.installIssued(id, save)
     this.#saves.issued(id, save)
   }
 
@@ -57,8 +61,30 @@ export class Ledger {
     this.#saves.saved(id, save, problem)
   }
 
-  restarted(id: NodeId, recovered: Recovered): void {
-    this.#saves.restarted(id, recovered)
+  /** `isAnother`: its disk was emptied, or set back. */
+  restarted(id: NodeId, recovered: Recovered, isAnother: boolean): void {
+    this.#saves.restarted(id, recovered, isAnother)
+  }
+
+  /** See Snapshots, as the next ones. */
+  snapshotTaken(id: NodeId, header: SnapshotHeader, body: Uint8Array, file: SnapshotFile, durable: DurableBytes): void {
+    this.#snapshots.taken(id, header, body, file, durable)
+  }
+
+  snapshotReceived(id: NodeId, header: SnapshotHeader): void {
+    this.#snapshots.received(id, header)
+  }
+
+  installSaved(id: NodeId, file: SnapshotFile | null, durable: DurableBytes): void {
+    this.#snapshots.installSaved(id, file, durable)
+  }
+
+  compacted(id: NodeId, through: EntryId): void {
+    this.#snapshots.compacted(id, through)
+  }
+
+  restored(id: NodeId, position: number, body: Uint8Array): void {
+    this.#snapshots.restored(id, position, body)
   }
 
   advanced(id: NodeId, commitIndex: number): void {
