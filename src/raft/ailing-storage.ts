@@ -27,7 +27,7 @@ export function giveWay(s: RaftState, role: Leader): boolean {
     handOver(
       s,
       role,
-      mostAdvanced(s, role, ({ isStorageFull }) => !isStorageFull),
+      mostAdvanced(s, role, ({ hasRoom }) => hasRoom),
     )
   }
   return true

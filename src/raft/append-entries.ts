@@ -89,7 +89,11 @@ function refuse(s: RaftState, message: AppendEntries, hint: EntryId): void {
 /** The last entry here that the leader's log can contain: not past its `prev`, nor of a later term. */
 function conflictHint(s: RaftState, prev: EntryId): EntryId {
   const hint = s.log.lastAtMost(prev.index, prev.term)
-  assert(hint !== null, () => `Entry ${prev.index} is refused, and the log begins after ${s.log.base.index} only`)
+  // What lies before the log is committed, and so in the leader's log as well, which is at least as new behind it.
+  assert(
+    hint !== null,
+    () => `Entry ${prev.term}/${prev.index} is refused, the log begins after ${s.log.base.term}/${s.log.base.index}`,
+  )
   return hint
 }
 

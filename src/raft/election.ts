@@ -15,8 +15,8 @@ import { becomeFollower, becomeRole, isSelfVoter, type RaftState, randomElection
 
 export function tickElection(s: RaftState, role: Follower | Precandidate | Candidate): void {
   if (s.nowMs < role.electionDeadlineMs) return
-  if (!isSelfVoter(s) || s.storage.stalledSinceMs !== null) {
-    // A learner, or a node that no configuration names yet, waits for a leader for ever. With a disk that hangs, no vote would leave.
+  if (!mayCampaign(s)) {
+    // A learner, or a node that no configuration names yet, waits for a leader for ever.
     role.electionDeadlineMs = s.nowMs + randomElectionTimeoutMs(s.options)
     return
   }
@@ -24,6 +24,11 @@ export function tickElection(s: RaftState, role: Follower | Precandidate | Candi
     s,
     role.name === 'follower' ? 'the election timeout passed without a leader' : 'the last election had no winner',
   )
+}
+
+/** With a disk that hangs, no vote would leave this node: to stand for election would only disturb the others. */
+function mayCampaign(s: RaftState): boolean {
+  return isSelfVoter(s) && s.storage.stalledSinceMs === null
 }
 
 function startPreVote(s: RaftState, reason: string): void {
@@ -51,7 +56,7 @@ function askPreVote(s: RaftState, to: NodeId): void {
 
 function countPreVotes(s: RaftState, votes: ReadonlyMap<string, boolean>): void {
   const result = tally(s, votes)
-  if (result === 'won') startElection(s, false, 'a majority would vote for this node')
+  if (result === 'won' && mayCampaign(s)) startElection(s, false, 'a majority would vote for this node')
   // Lost: keep waiting as we are. The term was not raised, so nobody was disturbed.
 }
 
@@ -156,7 +161,7 @@ export function handleRequestVoteResponse(s: RaftState, message: RequestVoteResp
 }
 
 export function handleTimeoutNow(s: RaftState, message: TimeoutNow): void {
-  if (s.role.name !== 'follower' || !isSelfVoter(s)) return
+  if (s.role.name !== 'follower' || !mayCampaign(s)) return
   startElection(s, true, `${message.from} handed leadership over`)
 }
 

@@ -33,7 +33,7 @@ export class RaftLog {
     this.#cacheFrom = recovered.lastIndex + 1
     this.#durableIndex = recovered.lastIndex
     this.#unsavedFrom = recovered.lastIndex + 1
-    this.#lastTimestampMs = recovered.lastTimestampMs
+    this.#lastTimestampMs = Math.max(recovered.lastTimestampMs, recovered.snapshot?.timestampMs ?? 0)
     this.#configurations = [...recovered.configurations]
     assert(this.#configurations.length > 0, 'A log needs the configuration that it begins with')
   }

@@ -24,8 +24,8 @@ export class Progress {
   sentCommitIndex = 0
   /** It passed on a proposal, appended at this index, and waits to hear of its commit. */
   awaitsCommitOf = 0
-  /** It said that its disk has no room to spare. */
-  isStorageFull = false
+  /** It said that its disk has room to spare; not so until it says so. */
+  hasRoom = false
   /** Entries for it are being read from storage. */
   loading = false
   #probing = false

@@ -4,7 +4,7 @@
 import { handleStorage } from './ailing-storage.ts'
 import { handleAppendEntries, refuseStaleLeader } from './append-entries.ts'
 import { assert } from './assert.ts'
-import { handleSnapshotTaken } from './compaction.ts'
+import { compact, handleSnapshotTaken } from './compaction.ts'
 import { type IndexedConfiguration, quorum } from './configuration.ts'
 import {
   countOwnVote,
@@ -59,7 +59,7 @@ export class Raft {
       votedFor: hardState.votedFor,
       durable: hardState,
       // What is in a snapshot is committed.
-      commitIndex: snapshot?.lastIncluded.index ?? base.index,
+      commitIndex: snapshot?.lastIncluded.index ?? 0,
       snapshot,
       neededFrom: Number.POSITIVE_INFINITY,
       storage: { stalledSinceMs: null, isFull: false },
@@ -80,8 +80,9 @@ export class Raft {
     )
     const { commitIndex } = this.#s
     assert(
-      base.index <= commitIndex && commitIndex <= log.lastIndex,
-      () => `The snapshot reaches to ${commitIndex}, the log from ${base.index} to ${log.lastIndex}`,
+      base.index <= commitIndex && (snapshot === null || log.matches(snapshot.lastIncluded)),
+      () =>
+        `The snapshot reaches to ${commitIndex}, the log from ${base.index} to ${log.lastIndex}, with ${log.termAt(commitIndex)} there`,
     )
   }
 
@@ -93,6 +94,8 @@ export class Raft {
       case 'tick':
         if (s.role.name === 'leader') tickLeader(s, s.role)
         else tickElection(s, s.role)
+        // What kept entries in the log may be gone: a save that was under way, a follower that was being sent a snapshot, the leadership.
+        compact(s)
         return
       case 'receive':
         this.#receive(input.message)
@@ -276,8 +279,9 @@ export class Raft {
     if (progress === undefined) return
     // Whatever was under way on the old connection may be lost: find out at once, not at the next heartbeat. A follower that was still being
     // probed is probed where it was: below, its log may be equal to ours for millions of entries.
-    if (progress.state !== 'snapshot')
-      progress.becomeProbe(progress.state === 'replicate' ? progress.matchIndex + 1 : progress.nextIndex)
+    // In the same way, where the log begins may be where it stands: what it has not acknowledged yet is no reason to send it a snapshot.
+    if (progress.state === 'replicate') progress.becomeProbe(Math.max(progress.matchIndex, s.log.base.index) + 1)
+    else if (progress.state === 'probe') progress.becomeProbe(progress.nextIndex)
     replicateTo(s, s.role, id, progress)
   }
 

@@ -37,14 +37,15 @@ export function handleLoaded(s: RaftState, role: Leader, to: NodeId, from: numbe
   if (progress === undefined) return
   progress.loading = false
   const last = entries.at(-1)
-  if (last === undefined) {
+  if (last === undefined && progress.state === 'replicate' && !needsSnapshot(s, progress)) {
     // They are gone from storage too: to ask again at once would be to ask for ever. The next heartbeat finds out where the follower is.
     progress.becomeProbe(progress.nextIndex)
     progress.probeSent()
     return
   }
-  // Meanwhile the follower may have fallen back to probing, or another leader's term replaced what was read.
-  const stillWanted = progress.state === 'replicate' && progress.nextIndex === from && s.log.matches(last)
+  // Meanwhile the follower may have fallen back to probing, the log may begin later, or another leader's term replaced what was read.
+  const isCurrent = progress.state === 'replicate' && progress.nextIndex === from && !needsSnapshot(s, progress)
+  const stillWanted = isCurrent && last !== undefined && s.log.matches(last)
   if (stillWanted && !progress.paused) sendLogged(s, role, to, progress, entries)
   replicateTo(s, role, to, progress)
 }
@@ -126,7 +127,7 @@ export function sendHeartbeats(s: RaftState, role: Leader): void {
 export function recordAnswer(s: RaftState, progress: Progress, message: AppendEntriesResponse): boolean {
   progress.lastContactMs = s.nowMs
   progress.lost = false
-  progress.isStorageFull = message.isStorageFull
+  progress.hasRoom = !message.isStorageFull
   if (message.success) return handleMatch(s, progress, message.matchIndex)
   handleRejection(s, progress, message.rejectedIndex, message.hint)
   return false
@@ -138,9 +139,9 @@ function handleMatch(s: RaftState, progress: Progress, matchIndex: number): bool
     () => `A follower matches through ${matchIndex}, past the leader's last index ${s.log.lastIndex}`,
   )
   const isNews = progress.matched(matchIndex)
-  // A snapshot has come, or was not needed after all.
-  const reachesLog = progress.state === 'snapshot' && progress.matchIndex >= s.log.base.index
-  if (progress.state === 'probe' || reachesLog) progress.becomeReplicate()
+  // A probe was answered; a snapshot has come, or was not needed after all. What is durable there may still end before our log begins, though
+  // the follower holds more: that is no reason to send it a snapshot, and the next heartbeat asks again.
+  if (progress.state !== 'replicate' && progress.matchIndex >= s.log.base.index) progress.becomeReplicate()
   return isNews
 }
 
@@ -179,6 +180,7 @@ export function announceCommit(s: RaftState, role: Leader, who: 'all' | 'waiting
   for (const [to, progress] of role.progress) {
     const isWaiting = progress.sentCommitIndex < progress.awaitsCommitOf && progress.awaitsCommitOf <= s.commitIndex
     const isDue = who === 'all' ? progress.sentCommitIndex < s.commitIndex : isWaiting
-    if (isDue && progress.state === 'replicate' && progress.idle) sendEntries(s, role, to, progress, [])
+    const isReady = progress.state === 'replicate' && progress.idle && !needsSnapshot(s, progress)
+    if (isDue && isReady) sendEntries(s, role, to, progress, [])
   }
 }

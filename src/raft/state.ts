@@ -78,7 +78,11 @@ export function emptyOutbox(): Outbox {
 
 export function becomeRole(s: RaftState, role: Role, reason: string): void {
   assertLegalTransition(s.role.name, role.name)
-  if (s.role.name === 'leader') abandonReads(s, s.role)
+  if (s.role.name === 'leader') {
+    abandonReads(s, s.role)
+    // Whoever looks at the work now takes them for this term's.
+    s.outbox.snapshots = []
+  }
   s.role = role
   s.roleReason = reason
 }

@@ -77,10 +77,7 @@ export class TermRuns {
     this.#lastIndex = base.index
   }
 
-  /**
-   * The last entry at or before `index` whose term is at most `term`: where a diverging log may agree again. The base at the earliest, which is
-   * committed and so agrees with every log that reaches so far; null: `index` is before it.
-   */
+  /** The last entry at or before `index` whose term is at most `term`: where a diverging log may agree again. Null: it lies before the base. */
   lastAtMost(index: number, term: number): EntryId | null {
     if (index < this.#base.index) return null
     let at = Math.min(index, this.#lastIndex)
@@ -89,7 +86,7 @@ export class TermRuns {
       if (run.term <= term) return { index: at, term: run.term }
       at = run.from - 1
     }
-    return this.#base
+    return this.#base.term <= term ? this.#base : null
   }
 
   #runAt(index: number): TermRun {

@@ -88,7 +88,10 @@ export interface Load {
   readonly maxBytes: number
 }
 
-/** A follower needs what the log no longer holds: this snapshot, which is durable here, is to be sent to it. */
+/**
+ * A follower needs what the log no longer holds: this snapshot, which is durable here, is to be sent to it, by this node as the leader of its
+ * current term, until the follower's progress is no longer in state `snapshot`: whatever was lost on the way is for the node to repeat.
+ */
 export interface SnapshotToSend {
   readonly to: NodeId
   readonly lastIncluded: EntryId

@@ -3,19 +3,22 @@
 
 import assert from 'node:assert/strict'
 import type { NodeId } from '../../src/raft/entry.ts'
-import type { Message } from '../../src/raft/messages.ts'
+import type { Received } from '../../src/raft/messages.ts'
+import type { SnapshotMetadata } from '../../src/raft/snapshot.ts'
 import type { RaftOptions } from '../../src/raft/state.ts'
 import { proposal } from './entries.ts'
 import { Invariants } from './invariants.ts'
 import { Random } from './random.ts'
-import { TestNode, testTimings } from './test-node.ts'
+import { TestNode, type Transfer, testTimings } from './test-node.ts'
 
 export interface ClusterSetup {
   readonly voters: number
   readonly learners?: number
   readonly seed?: number
   readonly options?: Partial<RaftOptions>
-  /** The terms of the entries that a node starts with. */
+  /** What a node starts with. */
+  readonly snapshots?: Readonly<Record<NodeId, SnapshotMetadata>>
+  /** The terms of the entries that a node starts with, behind its snapshot. */
   readonly logs?: Readonly<Record<NodeId, readonly number[]>>
   /** The current term that a node starts with, when it is past its log. */
   readonly currentTerms?: Readonly<Record<NodeId, number>>
@@ -30,8 +33,12 @@ export class Cluster {
   readonly voters: readonly NodeId[]
   readonly invariants: Invariants
   /** Sent and not yet delivered, oldest first. */
-  network: Message[] = []
+  network: Received[] = []
+  /** A snapshot that is under way arrives when a test says so, and not by itself when the network settles. */
+  holdSnapshots = false
   readonly #cut = new Set<string>()
+  /** When each transfer of a snapshot last reached its end. */
+  readonly #arrivals = new WeakMap<Transfer, number>()
   #lastReadId = 0
   #lastSequence = 0
 
@@ -43,12 +50,14 @@ export class Cluster {
     const random = new Random(seed).next
     for (const id of ids) {
       const log = setup.logs?.[id] ?? []
+      const snapshot = setup.snapshots?.[id]
       const node = new TestNode({
         id,
         voters: this.voters,
         learners: ids.slice(voters),
         log,
-        currentTerm: setup.currentTerms?.[id] ?? log.at(-1) ?? 0,
+        ...(snapshot === undefined ? {} : { snapshot }),
+        currentTerm: setup.currentTerms?.[id] ?? log.at(-1) ?? snapshot?.lastIncluded.term ?? 0,
         options,
         random,
         clock: this.clock,
@@ -109,7 +118,7 @@ export class Cluster {
   }
 
   /** A message over a cut link, or to a node that is down, is lost. */
-  deliver(message: Message, drain = true): void {
+  deliver(message: Received, drain = true): void {
     const to = this.node(message.to)
     if (!to.alive || this.#cut.has(link(message.from, message.to))) return
     to.step({ type: 'receive', message }, drain)
@@ -117,11 +126,11 @@ export class Cluster {
   }
 
   /** Takes the first message that fits out of the network. */
-  take<T extends Message['type']>(type: T, from: NodeId, to: NodeId): Extract<Message, { readonly type: T }> {
+  take<T extends Received['type']>(type: T, from: NodeId, to: NodeId): Extract<Received, { readonly type: T }> {
     const at = this.network.findIndex((message) => message.type === type && message.from === from && message.to === to)
     const [message] = at < 0 ? [] : this.network.splice(at, 1)
     assert(message !== undefined, `No ${type} from ${from} to ${to} is under way`)
-    return message as Extract<Message, { readonly type: T }>
+    return message as Extract<Received, { readonly type: T }>
   }
 
   /** Delivers everything in order, and what comes of it, until the network is silent. */
@@ -131,7 +140,7 @@ export class Cluster {
     for (;;) {
       const message = this.network.shift()
       if (message !== undefined) this.deliver(message)
-      else if (!this.#completeLoad() && !this.#announceCommit()) return
+      else if (!this.#completeLoad() && !this.#arrive() && !this.#announceCommit()) return
       this.collect()
       deliveries++
       assert(deliveries < maxDeliveries, `No silence after ${maxDeliveries} deliveries: ${JSON.stringify(message)}`)
@@ -140,6 +149,29 @@ export class Cluster {
 
   #completeLoad(): boolean {
     return [...this.nodes.values()].some((node) => node.alive && node.completeLoad())
+  }
+
+  /** As the nodes do for as long as the leader waits for it: an arrival that was lost, or did not help, is repeated a heartbeat later. */
+  #arrive(): boolean {
+    if (this.holdSnapshots) return false
+    for (const node of this.nodes.values()) {
+      for (const [to, transfer] of node.transfers) {
+        const lastMs = this.#arrivals.get(transfer) ?? Number.NEGATIVE_INFINITY
+        const isDue = this.clock.nowMs - lastMs >= testTimings.heartbeatIntervalMs
+        if (!isDue || !node.alive || !node.isSendingSnapshot(to)) continue
+        this.#arrivals.set(transfer, this.clock.nowMs)
+        this.arrive(node.id, to)
+        return true
+      }
+    }
+    return false
+  }
+
+  /** The follower's node has all of the snapshot that is being sent to it. */
+  arrive(from: NodeId, to: NodeId): void {
+    const message = this.node(from).arrivalAt(to)
+    assert(message !== null, `${from} sends no snapshot to ${to}`)
+    this.network.push(message)
   }
 
   /** As the loop of a node does a moment after a commit; true when there was something to tell. */

@@ -7,7 +7,14 @@ import {
   type Member,
 } from '../../src/raft/configuration.ts'
 import type { Entry, EntryFields, NodeId } from '../../src/raft/entry.ts'
-import type { AppendEntries, AppendEntriesResponse, RequestPreVote, RequestVote } from '../../src/raft/messages.ts'
+import type {
+  AppendEntries,
+  AppendEntriesResponse,
+  InstallSnapshot,
+  RequestPreVote,
+  RequestVote,
+} from '../../src/raft/messages.ts'
+import type { SnapshotMetadata } from '../../src/raft/snapshot.ts'
 import type { Proposal } from '../../src/raft/work.ts'
 
 const headerBytes = 8
@@ -65,7 +72,21 @@ export function appendEntries(fields: Given<AppendEntries, 'term'>): AppendEntri
 }
 
 export function accepted(term: number, matchIndex: number, from: NodeId, round = 0): AppendEntriesResponse {
-  return { type: 'AppendEntriesResponse', from, to: 'n1', term, round, success: true, matchIndex }
+  return {
+    type: 'AppendEntriesResponse',
+    from,
+    to: 'n1',
+    term,
+    round,
+    isStorageFull: false,
+    success: true,
+    matchIndex,
+  }
+}
+
+/** As above, from a follower whose disk has no room to spare. */
+export function acceptedByFull(term: number, matchIndex: number, from: NodeId): AppendEntriesResponse {
+  return { ...accepted(term, matchIndex, from), isStorageFull: true }
 }
 
 export function rejected(
@@ -74,7 +95,26 @@ export function rejected(
   hint: { readonly term: number; readonly index: number },
   from: NodeId,
 ): AppendEntriesResponse {
-  return { type: 'AppendEntriesResponse', from, to: 'n1', term, round: 0, success: false, rejectedIndex, hint }
+  return {
+    type: 'AppendEntriesResponse',
+    from,
+    to: 'n1',
+    term,
+    round: 0,
+    isStorageFull: false,
+    success: false,
+    rejectedIndex,
+    hint,
+  }
+}
+
+/** Through this entry; its configuration is the founding one of three voters. */
+export function snapshotOf(term: number, index: number, fields: Partial<SnapshotMetadata> = {}): SnapshotMetadata {
+  return { lastIncluded: { term, index }, timestampMs: index, configuration: founding(['n1', 'n2', 'n3']), ...fields }
+}
+
+export function installSnapshot(term: number, snapshot: SnapshotMetadata, from: NodeId = 'n2'): InstallSnapshot {
+  return { type: 'InstallSnapshot', from, to: 'n1', term, snapshot }
 }
 
 export function requestVote(fields: Given<RequestVote, 'term'>): RequestVote {

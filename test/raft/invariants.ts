@@ -1,8 +1,8 @@
 // What must hold after every step of every node (Figure 3 of the paper), seen from outside with everybody's memory and disk in view.
 
 import assert from 'node:assert/strict'
-import { quorum } from '../../src/raft/configuration.ts'
-import type { NodeId } from '../../src/raft/entry.ts'
+import { majorityReached, quorum } from '../../src/raft/configuration.ts'
+import type { EntryId, NodeId } from '../../src/raft/entry.ts'
 import type { AppendEntriesResponse, Message } from '../../src/raft/messages.ts'
 import type { ReadOutcome } from '../../src/raft/work.ts'
 import type { TestNode, Watcher } from './test-node.ts'
@@ -11,12 +11,25 @@ interface Seen {
   readonly role: string
   readonly term: number
   readonly commitIndex: number
+  /** What lies behind it only can be compared; what lies before it is committed. */
+  readonly base: EntryId
   readonly terms: readonly number[]
+}
+
+function lastIndex({ base, terms }: Seen): number {
+  return base.index + terms.length
+}
+
+function termAt({ base, terms }: Seen, index: number): number | undefined {
+  return index === base.index ? base.term : terms[index - base.index - 1]
 }
 
 export class Invariants implements Watcher {
   /** How many times a log lost entries to another leader's. */
   truncations = 0
+  /** How many times a log began anew behind a snapshot that another node had sent. */
+  installs = 0
+  compactions = 0
   readonly #nodes: ReadonlyMap<NodeId, TestNode>
   readonly #voters: readonly NodeId[]
   readonly #leaders = new Map<number, NodeId>()
@@ -59,6 +72,7 @@ export class Invariants implements Watcher {
       role: node.raft.role.name,
       term: node.raft.currentTerm,
       commitIndex: node.raft.commitIndex,
+      base: node.raft.log.base,
       terms: node.terms,
     }
     const before = this.#seen.get(node.id)
@@ -67,6 +81,24 @@ export class Invariants implements Watcher {
     this.#checkLogMatching(node, now)
     this.#checkCommitted(node, now)
     this.#seen.set(node.id, now)
+  }
+
+  /** Whatever is on the disks now: what was committed would survive if every node crashed. */
+  diskChanged(node: TestNode): void {
+    const { disk } = node
+    assert(
+      disk.base.index <= (disk.snapshot?.lastIncluded.index ?? 0),
+      `${node.id} gave up its log through ${disk.base.index}, and no snapshot on its disk reaches so far`,
+    )
+    const reached = majorityReached(this.#voters.map((id) => this.#committedOnDisk(id)))
+    assert(reached >= this.committedIndex, `A majority holds ${reached}, ${this.committedIndex} was committed`)
+  }
+
+  #committedOnDisk(id: NodeId): number {
+    const disk = this.#nodes.get(id)?.disk
+    let index = disk?.snapshot?.lastIncluded.index ?? 0
+    while (index < this.committedIndex && disk?.termAt(index + 1) === this.#committed[index + 1]) index++
+    return index
   }
 
   /** A message may leave only when what it promises would survive a crash right now. */
@@ -97,16 +129,18 @@ export class Invariants implements Watcher {
     message: AppendEntriesResponse & { readonly success: true },
     what: string,
   ): void {
-    assert(node.disk.lastIndex >= message.matchIndex, `${what} while its disk ends at ${node.disk.lastIndex}`)
+    const inSnapshot = node.disk.snapshot?.lastIncluded.index ?? 0
+    const reached = Math.max(node.disk.lastIndex, inSnapshot)
+    assert(reached >= message.matchIndex, `${what} while its disk ends at ${reached}`)
     const leader = this.#nodes.get(message.to)
     if (leader === undefined || !leader.alive || leader.role !== 'leader' || leader.raft.currentTerm !== message.term) {
       return
     }
-    for (let index = 1; index <= message.matchIndex; index++) {
-      assert.equal(
-        node.disk.termAt(index),
-        leader.raft.log.termAt(index),
-        `${what}, but entry ${index} differs on disk`,
+    for (let index = Math.max(leader.raft.log.base.index, 1); index <= message.matchIndex; index++) {
+      const term = leader.raft.log.termAt(index)
+      assert(
+        term !== null && node.disk.holds({ index, term }),
+        `${what}, but entry ${index} is of term ${node.disk.termAt(index)} on disk, not ${term}`,
       )
     }
   }
@@ -114,12 +148,17 @@ export class Invariants implements Watcher {
   #checkProgress(node: TestNode, before: Seen, now: Seen): void {
     assert(now.term >= before.term, `${node.id} went back from term ${before.term} to ${now.term}`)
     assert(now.commitIndex >= before.commitIndex, `${node.id} went back from commit ${before.commitIndex}`)
-    if (before.terms.some((term, i) => now.terms[i] !== term)) this.truncations++
+    assert(now.base.index >= before.base.index, `${node.id} has again what it gave up, before ${before.base.index}`)
+    const replaced = differsFrom(before, now)
+    if (replaced !== null) this.truncations++
+    if (termAt(before, now.base.index) !== now.base.term) this.installs++
+    else if (now.base.index > before.base.index) this.compactions++
     if (before.role !== 'leader' || now.role !== 'leader' || before.term !== now.term) return
-    assert(now.terms.length >= before.terms.length, `Leader ${node.id} truncated its log`)
-    for (const [i, term] of before.terms.entries()) {
-      assert.equal(now.terms[i], term, `Leader ${node.id} replaced its entry ${i + 1}`)
-    }
+    assert.equal(replaced, null, `Leader ${node.id} replaced its entry ${replaced}`)
+    assert(
+      now.base.index <= (node.disk.snapshot?.lastIncluded.index ?? 0),
+      `Leader ${node.id} gave up entries through ${now.base.index}, past its snapshot`,
+    )
   }
 
   #checkElectionSafety(node: TestNode, now: Seen): void {
@@ -129,34 +168,37 @@ export class Invariants implements Watcher {
     if (this.#leaders.has(now.term)) return
     this.#leaders.set(now.term, node.id)
     for (const [index, term] of this.#committed.entries()) {
-      if (index === 0) continue
-      assert.equal(now.terms[index - 1], term, `Leader ${node.id} of term ${now.term} lacks committed entry ${index}`)
+      if (index < now.base.index) continue
+      assert.equal(termAt(now, index), term, `Leader ${node.id} of term ${now.term} lacks committed entry ${index}`)
     }
   }
 
   #checkLogMatching(node: TestNode, now: Seen): void {
     for (const [id, other] of this.#seen) {
       if (id === node.id) continue
-      let agree = Math.min(now.terms.length, other.terms.length) - 1
-      while (agree >= 0 && now.terms[agree] !== other.terms[agree]) agree--
-      for (let i = agree; i >= 0; i--) {
-        if (now.terms[i] !== other.terms[i]) {
-          assert.fail(`The logs of ${node.id} and ${id} agree at ${agree + 1} and differ at ${i + 1}`)
+      const from = Math.max(now.base.index, other.base.index)
+      let agree = Math.min(lastIndex(now), lastIndex(other))
+      while (agree >= from && termAt(now, agree) !== termAt(other, agree)) agree--
+      for (let index = agree; index >= from; index--) {
+        if (termAt(now, index) !== termAt(other, index)) {
+          assert.fail(`The logs of ${node.id} and ${id} agree at ${agree} and differ at ${index}`)
         }
       }
     }
   }
 
   #checkCommitted(node: TestNode, now: Seen): void {
-    assert(now.commitIndex <= now.terms.length, `${node.id} commits ${now.commitIndex}, past its log`)
-    for (let index = 1; index <= now.commitIndex; index++) {
-      const term = now.terms[index - 1] ?? -1
+    assert(now.commitIndex <= lastIndex(now), `${node.id} commits ${now.commitIndex}, past its log`)
+    assert(now.commitIndex >= now.base.index, `${node.id} gave up ${now.base.index}, past its commit index`)
+    for (let index = now.base.index; index <= now.commitIndex; index++) {
+      const term = termAt(now, index) ?? -1
       const known = this.#committed[index]
       if (known !== undefined) {
         if (known !== term) assert.fail(`${node.id} holds ${term}/${index}, committed was ${known}/${index}`)
         continue
       }
-      const holders = this.#voters.filter((id) => this.#nodes.get(id)?.disk.termAt(index) === term)
+      assert.equal(index, this.#committed.length, `${node.id} commits ${term}/${index}, past what was committed`)
+      const holders = this.#voters.filter((id) => this.#nodes.get(id)?.disk.holds({ term, index }))
       assert(
         holders.length >= quorum(this.#voters.length),
         `${node.id} commits ${term}/${index}, which is on the disks of ${holders.join(' ') || 'nobody'} only`,
@@ -164,6 +206,14 @@ export class Invariants implements Watcher {
       this.#committed.push(term)
     }
   }
+}
+
+/** The first entry that both logs may hold, and only the earlier one does, or with another term; null: there is none. */
+function differsFrom(before: Seen, now: Seen): number | null {
+  for (let index = Math.max(before.base.index, now.base.index); index <= lastIndex(before); index++) {
+    if (termAt(now, index) !== termAt(before, index)) return index
+  }
+  return null
 }
 
 function withoutEntries(key: string, value: unknown): unknown {

@@ -14,6 +14,7 @@ function emptyLog(maxCachedBytes = everything, recovered: Partial<Recovered> = {
   return new RaftLog(
     {
       hardState: { currentTerm: 0, votedFor: null },
+      snapshot: null,
       base: { term: 0, index: 0 },
       termRuns: [],
       lastIndex: 0,
@@ -238,7 +239,8 @@ describe('A log that begins after a snapshot', () => {
     assert.equal(log.termAt(10), 4)
     assert.equal(log.termAt(12), 5)
     assert.deepEqual(log.lastAtMost(12, 4), { term: 4, index: 10 })
-    assert.deepEqual(log.lastAtMost(12, 1), { term: 4, index: 10 })
+    assert.equal(log.lastAtMost(12, 3), null)
+    assert.equal(log.lastAtMost(9, 9), null)
   })
 
   test('is never truncated into it', () => {

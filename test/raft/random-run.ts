@@ -13,6 +13,8 @@ export interface RunSummary {
   readonly highestTerm: number
   readonly crashes: number
   readonly truncations: number
+  readonly compactions: number
+  readonly installs: number
 }
 
 type Action = (random: Random, cluster: Cluster) => void
@@ -29,6 +31,8 @@ export function randomRun(seed: number, steps: number): RunSummary {
       maxMessageBytes: random.pick([8, 24, 1_000_000]),
       maxInFlightMessages: random.pick([1, 2, 16]),
       maxUncommittedBytes: random.pick([64, 1_000_000]),
+      // So few entries stay behind a snapshot that the next follower to lag needs one.
+      maxLogEntries: random.pick([0, 0, 1, 5, 1_000_000]),
     },
   })
   const counts = { crashes: 0 }
@@ -43,10 +47,10 @@ export function randomRun(seed: number, steps: number): RunSummary {
     random.pick(actions)(random, cluster)
     while (cluster.network.length > maxUnderWay) cluster.network.splice(random.integer(cluster.network.length), 1)
   }
-  heal(cluster)
+  heal(random, cluster)
   const highestTerm = Math.max(...[...cluster.nodes.values()].map((node) => node.raft.currentTerm))
-  const { committedIndex, truncations } = cluster.invariants
-  return { committed: committedIndex, highestTerm, truncations, ...counts }
+  const { committedIndex, truncations, compactions, installs } = cluster.invariants
+  return { committed: committedIndex, highestTerm, truncations, compactions, installs, ...counts }
 }
 
 /** A list from which each step picks; how often an action stands in it is how likely it is. */
@@ -67,12 +71,16 @@ function drawMix(random: Random, counts: { crashes: number }): Action[] {
     peerUp,
     holdSaves,
     timeOut,
+    failSnapshot,
+    ailingStorage,
   ]
   const mix: Action[] = []
   for (const action of rare) {
     for (let n = random.integer(3); n > 0; n--) mix.push(action)
   }
   for (let n = 0; n < 10; n++) mix.push(tick, tick, ...new Array<Action>(9).fill(deliver), save, save, propose)
+  for (let n = random.integer(12); n > 0; n--) mix.push(snapshot, arrive)
+  for (let n = random.integer(6); n > 0; n--) mix.push(arrive)
   mix.push(
     timeOut,
     burst,
@@ -115,7 +123,8 @@ function burst(random: Random, cluster: Cluster): void {
   for (let n = 10 + random.integer(30); n > 0; n--) {
     const message = cluster.network.shift()
     if (message !== undefined) cluster.deliver(message)
-    else save(random, cluster)
+    else if (random.chance(0.8)) save(random, cluster)
+    else arrive(random, cluster)
   }
 }
 
@@ -161,6 +170,43 @@ function load(random: Random, cluster: Cluster): void {
   cluster.collect()
 }
 
+/** Begun in one step and durable in another, of what is committed or of what an applier that lags had of it. */
+function snapshot(random: Random, cluster: Cluster): void {
+  const node = anyAlive(random, cluster)
+  if (node === null) return
+  if (node.snapshotting !== null) {
+    node.completeSnapshot(random.chance(0.8))
+  } else {
+    const { log, commitIndex } = node.raft
+    node.beginSnapshot(
+      random.chance(0.5) ? commitIndex : log.base.index + random.integer(commitIndex - log.base.index + 1),
+    )
+  }
+  cluster.collect()
+}
+
+/** It arrives, and may do so again; the network delays it, loses it, and lets it come when its sender was deposed long ago. */
+function arrive(random: Random, cluster: Cluster): void {
+  const node = senderOfSnapshot(random, cluster)
+  if (node !== null) cluster.arrive(node.id, random.pick([...node.transfers.keys()]))
+}
+
+function failSnapshot(random: Random, cluster: Cluster): void {
+  const node = senderOfSnapshot(random, cluster)
+  node?.failSnapshot(random.pick([...node.transfers.keys()]))
+  cluster.collect()
+}
+
+function senderOfSnapshot(random: Random, cluster: Cluster): TestNode | null {
+  const senders = [...cluster.nodes.values()].filter((node) => node.alive && node.transfers.size > 0)
+  return senders.length === 0 ? null : random.pick(senders)
+}
+
+function ailingStorage(random: Random, cluster: Cluster): void {
+  anyAlive(random, cluster)?.storage(random.chance(0.3), random.chance(0.4))
+  cluster.collect()
+}
+
 function transfer(random: Random, cluster: Cluster): void {
   const to = random.chance(0.5) ? null : random.pick(cluster.voters)
   cluster.leader()?.step({ type: 'transferLeadership', to })
@@ -200,13 +246,16 @@ function timeOut(random: Random, cluster: Cluster): void {
   burst(random, cluster)
 }
 
-function heal(cluster: Cluster): void {
+function heal(random: Random, cluster: Cluster): void {
   cluster.heal()
+  // With one disk that stays full there is always another node with room to lead.
+  const full = cluster.voters.length > 1 && random.chance(0.3) ? random.pick(cluster.voters) : null
   for (const node of cluster.nodes.values()) {
     if (!node.alive) cluster.restart(node.id)
     node.holdSaves = false
     node.drain()
     node.completeSaves()
+    node.storage(false, node.id === full)
   }
   const isSettled = () => {
     const leader = cluster.leader()
@@ -234,8 +283,13 @@ function heal(cluster: Cluster): void {
   )
   waitFor(cluster, isSettled, 'to tell everybody of the commit')
   for (const node of cluster.nodes.values()) {
-    const readId = cluster.read(node.id)
-    const answered = () => node.reads.some((outcome) => outcome.readId === readId && outcome.index !== null)
+    let readId = cluster.read(node.id)
+    const answered = () => {
+      const outcome = node.reads.find((one) => one.readId === readId)
+      // Leadership may still be on its way to a node with room: who hears so asks again.
+      if (outcome?.index === null) readId = cluster.read(node.id)
+      return outcome !== undefined && outcome.index !== null
+    }
     waitFor(cluster, answered, `to answer a read on ${node.id}`)
   }
 }

@@ -29,4 +29,6 @@ test('Random histories keep every invariant, and heal', () => {
   assert(total((summary) => summary.highestTerm) > seeds * 3, 'There were too few elections')
   assert(total((summary) => summary.crashes) > seeds, 'There were too few crashes')
   assert(total((summary) => summary.truncations) > seeds / 4, 'Too few logs were truncated')
+  assert(total((summary) => summary.compactions) > seeds * 2, 'Too few logs were compacted')
+  assert(total((summary) => summary.installs) > seeds / 4, 'Too few snapshots were installed')
 })

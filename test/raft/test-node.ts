@@ -1,10 +1,12 @@
 // One Raft with its fake disk, driven by hand: it does the work that the core hands out as the loop of a node would, sends nothing
-// by itself, and keeps promises back until what they rest on is durable.
+// by itself, and keeps promises back until what they rest on is durable. A snapshot that a follower needs is under way until the test
+// says that it has come, or could not be sent.
 
 import type { IndexedConfiguration } from '../../src/raft/configuration.ts'
-import type { NodeId } from '../../src/raft/entry.ts'
-import type { Message } from '../../src/raft/messages.ts'
+import type { EntryId, NodeId } from '../../src/raft/entry.ts'
+import type { InstallSnapshot, Message, Received } from '../../src/raft/messages.ts'
 import { Raft } from '../../src/raft/raft.ts'
+import type { SnapshotMetadata } from '../../src/raft/snapshot.ts'
 import type { RaftOptions } from '../../src/raft/state.ts'
 import type { Input, Load, ProposalOutcome, ReadOutcome } from '../../src/raft/work.ts'
 import { encodeEntry, founding, logOf, proposal } from './entries.ts'
@@ -21,20 +23,31 @@ export interface Watcher {
   leaving(node: TestNode, message: Message): void
   readAnswered(node: TestNode, outcome: ReadOutcome): void
   restarted(node: TestNode): void
+  /** A save, or a snapshot, became durable, or entries were given up. */
+  diskChanged(node: TestNode): void
 }
 
 export interface TestNodeSetup {
   readonly id?: NodeId
   readonly voters?: readonly NodeId[]
   readonly learners?: readonly NodeId[]
-  /** The term of every entry on the disk at the start. */
+  /** The term of every entry on the disk at the start, behind the snapshot. */
   readonly log?: readonly number[]
+  readonly snapshot?: SnapshotMetadata
   readonly currentTerm?: number
   readonly votedFor?: NodeId | null
   readonly options?: Partial<RaftOptions>
   readonly random?: () => number
   readonly clock?: TestClock
   readonly watcher?: Watcher
+}
+
+/** A snapshot that the node sends to a follower. */
+export interface Transfer {
+  readonly to: NodeId
+  /** In which it began. */
+  readonly term: number
+  readonly snapshot: SnapshotMetadata
 }
 
 export const testTimings = { electionTimeoutMinMs: 1000, electionTimeoutMaxMs: 2000, heartbeatIntervalMs: 300 }
@@ -52,6 +65,12 @@ export class TestNode {
   reads: ReadOutcome[] = []
   proposals: ProposalOutcome[] = []
   loads: Load[] = []
+  /** The newest one for each follower. */
+  readonly transfers = new Map<NodeId, Transfer>()
+  /** How far the log was ever given up. */
+  compactedThrough: EntryId | null = null
+  /** A picture of the state was taken, and is being written. */
+  snapshotting: SnapshotMetadata | null = null
   configurations: IndexedConfiguration[] = []
   readonly #setup: TestNodeSetup
   #promises: { readonly after: number; readonly message: Message }[] = []
@@ -62,8 +81,10 @@ export class TestNode {
     this.id = id
     this.#setup = setup
     this.clock = setup.clock ?? { nowMs: 0 }
-    const hardState = { currentTerm: setup.currentTerm ?? log.at(-1) ?? 0, votedFor: setup.votedFor ?? null }
-    this.disk = new FakeDisk(hardState, logOf(log), founding(voters, learners))
+    const { snapshot = null } = setup
+    const { term, index } = snapshot?.lastIncluded ?? { term: 0, index: 0 }
+    const hardState = { currentTerm: setup.currentTerm ?? log.at(-1) ?? term, votedFor: setup.votedFor ?? null }
+    this.disk = new FakeDisk(hardState, logOf(log, index + 1), founding(voters, learners), snapshot)
     this.raft = this.#start()
   }
 
@@ -77,6 +98,7 @@ export class TestNode {
       maxInFlightMessages: 4,
       maxMessageBytes: 64 * 1024,
       maxUncommittedBytes: 1024 * 1024,
+      maxLogEntries: 1000,
       maxCachedBytes: 1024 * 1024,
       ...this.#setup.options,
     }
@@ -90,7 +112,7 @@ export class TestNode {
     if (drain) this.drain()
   }
 
-  receive(...messages: readonly Message[]): void {
+  receive(...messages: readonly Received[]): void {
     for (const message of messages) this.step({ type: 'receive', message })
   }
 
@@ -111,12 +133,14 @@ export class TestNode {
     const work = this.raft.takeWork()
     this.#setup.watcher?.stepped(this)
     if (work.save !== null) this.disk.pending.push(work.save)
+    if (work.compactThrough !== null) this.#compact(work.compactThrough)
     for (const message of work.send) this.#leave(message)
     for (const message of work.promises) this.#promises.push({ after: work.promisesAfter, message })
     for (const outcome of work.reads) this.#setup.watcher?.readAnswered(this, outcome)
     this.reads.push(...work.reads)
     this.proposals.push(...work.proposals)
     this.loads.push(...work.loads)
+    for (const { to, lastIncluded } of work.snapshots) this.#beginTransfer(to, lastIncluded)
     if (work.configuration !== null) this.configurations.push(work.configuration)
     this.#releasePromises()
     if (!this.holdSaves) this.completeSaves()
@@ -126,6 +150,7 @@ export class TestNode {
   completeSave(report = true): boolean {
     const id = this.disk.completeOldest()
     if (id === null) return false
+    this.#setup.watcher?.diskChanged(this)
     if (!report && this.disk.pending.length > 0) return true
     this.#savedId = id
     this.#releasePromises()
@@ -146,6 +171,55 @@ export class TestNode {
     return true
   }
 
+  /** A picture of what is applied by now: everything that is committed, or less. */
+  beginSnapshot(index = this.raft.commitIndex): void {
+    const { log } = this.raft
+    const term = log.termAt(index)
+    if (term === null) throw new Error(`The log of ${this.id} does not hold ${index}`)
+    this.snapshotting = {
+      lastIncluded: { term, index },
+      timestampMs: this.#timestampAt(index),
+      configuration: log.configurationAt(index),
+    }
+  }
+
+  /** It is durable. */
+  completeSnapshot(drain = true): void {
+    const snapshot = this.snapshotting
+    if (snapshot === null) return
+    this.snapshotting = null
+    this.disk.takeSnapshot(snapshot)
+    this.#setup.watcher?.diskChanged(this)
+    this.step({ type: 'snapshotTaken', snapshot }, drain)
+  }
+
+  takeSnapshot(): void {
+    this.beginSnapshot()
+    this.completeSnapshot()
+  }
+
+  /** The follower's node has all of the snapshot. It may hear so more than once, and long after this node was deposed. */
+  arrivalAt(to: NodeId): InstallSnapshot | null {
+    const transfer = this.transfers.get(to)
+    if (transfer === undefined) return null
+    return { type: 'InstallSnapshot', from: this.id, to, term: transfer.term, snapshot: transfer.snapshot }
+  }
+
+  /** Whether the core still waits for that snapshot to arrive. */
+  isSendingSnapshot(to: NodeId): boolean {
+    const { role } = this.raft
+    return role.name === 'leader' && role.progress.get(to)?.state === 'snapshot'
+  }
+
+  failSnapshot(to: NodeId): void {
+    this.transfers.delete(to)
+    this.step({ type: 'snapshotFailed', to })
+  }
+
+  storage(isStalled: boolean, isFull: boolean): void {
+    this.step({ type: 'storage', isStalled, isFull })
+  }
+
   crash(torn = 0): void {
     this.disk.crash(torn)
     this.alive = false
@@ -153,6 +227,8 @@ export class TestNode {
     this.reads = []
     this.proposals = []
     this.loads = []
+    this.transfers.clear()
+    this.snapshotting = null
     this.#promises = []
     this.#savedId = 0
   }
@@ -176,11 +252,32 @@ export class TestNode {
     return this.raft.role.name
   }
 
-  /** The term of every entry in the log. */
+  /** The term of every entry in the log, behind its base. */
   get terms(): number[] {
     const terms: number[] = []
-    for (let index = 1; index <= this.raft.log.lastIndex; index++) terms.push(this.raft.log.termAt(index) ?? -1)
+    for (let index = this.raft.log.base.index + 1; index <= this.raft.log.lastIndex; index++)
+      terms.push(this.raft.log.termAt(index) ?? -1)
     return terms
+  }
+
+  #beginTransfer(to: NodeId, { term, index }: EntryId): void {
+    const snapshot = this.disk.snapshots.find(
+      ({ lastIncluded }) => lastIncluded.term === term && lastIncluded.index === index,
+    )
+    if (snapshot === undefined)
+      throw new Error(`${this.id} is to send a snapshot through ${term}/${index}, and has none`)
+    this.transfers.set(to, { to, term: this.raft.currentTerm, snapshot })
+  }
+
+  #compact(through: EntryId): void {
+    this.compactedThrough = through
+    this.disk.compact(through)
+    this.#setup.watcher?.diskChanged(this)
+  }
+
+  #timestampAt(index: number): number {
+    const [entry] = this.raft.cachedEntries(index, index, 1) ?? this.disk.read(index, index, 1)
+    return entry?.timestampMs ?? this.disk.snapshot?.timestampMs ?? 0
   }
 
   #releasePromises(): void {

@@ -5,31 +5,24 @@ import { nodeDisk } from '../../src/storage/node-disk.ts'
 import type { Operation } from './memory-disk.ts'
 import { MemoryDisk, systemError } from './memory-disk.ts'
 import type { Opened } from './storage-kit.ts'
-import { entries, entry, founding, ids, isIoError, open, readAll, temporaryDirectory, turn } from './storage-kit.ts'
+import {
+  entries,
+  entry,
+  founding,
+  hold,
+  ids,
+  isIoError,
+  open,
+  readAll,
+  temporaryDirectory,
+  turn,
+  until,
+} from './storage-kit.ts'
 
 const term1 = { currentTerm: 1, votedFor: 'n1' }
 
-/** Holds the operations that are chosen until they are let go, in order. */
-function hold(disk: MemoryDisk, chosen: (operation: Operation) => boolean): { readonly held: number; release(): void } {
-  const waiting: (() => void)[] = []
-  disk.turn = (operation) => (chosen(operation) ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve())
-  return {
-    get held() {
-      return waiting.length
-    },
-    release: () => waiting.shift()?.(),
-  }
-}
-
 function holdSyncs(disk: MemoryDisk): { readonly held: number; release(): void } {
   return hold(disk, ({ kind, path }) => kind === 'sync' && path.endsWith('.segment'))
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let turns = 0; !condition(); turns++) {
-    assert(turns < 10_000, 'the condition never came true')
-    await turn()
-  }
 }
 
 test('a new directory holds an empty log, the founding configuration and no vote', async () => {

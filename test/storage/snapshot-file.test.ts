@@ -11,7 +11,7 @@ import {
   snapshotId,
   snapshotName,
 } from '../../src/storage/snapshot-file.ts'
-import { founding } from './storage-kit.ts'
+import { encodeSnapshot, founding } from './storage-kit.ts'
 
 const header: SnapshotHeader = {
   lastIncluded: { index: 120, term: 7 },
@@ -20,14 +20,10 @@ const header: SnapshotHeader = {
   machinePosition: 118,
 }
 
-function encode(pieces: readonly Uint8Array[], cluster = 'orders', head = header): Buffer {
-  const encoder = new SnapshotEncoder(cluster, head)
-  const parts = [Buffer.from(encoder.begin())]
-  for (const piece of pieces) for (const chunk of encoder.add(piece)) parts.push(Buffer.from(chunk))
-  for (const chunk of encoder.end()) parts.push(Buffer.from(chunk))
-  const bytes = Buffer.concat(parts)
+function encode(body: readonly Uint8Array[]): Buffer {
+  const { bytes, file } = encodeSnapshot(header, body)
   const checksum = bytes.readUInt32LE(bytes.length - 4)
-  assert.deepEqual(encoder.file, { lastIncluded: head.lastIncluded, sizeBytes: bytes.length, checksum })
+  assert.deepEqual(file, { lastIncluded: header.lastIncluded, sizeBytes: bytes.length, checksum })
   return bytes
 }
 

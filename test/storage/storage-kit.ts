@@ -1,10 +1,12 @@
 // What the tests of the storage share: a data directory on a disk in memory, time that is moved by hand, entries.
 
+import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { exitCodes, FatalError } from '../../src/errors.ts'
+import type { SnapshotFile, SnapshotHeader } from '../../src/node/ports.ts'
 import type { Configuration } from '../../src/raft/configuration.ts'
 import type { Entry, EntryFields } from '../../src/raft/entry.ts'
 import type { SnapshotMetadata } from '../../src/raft/snapshot.ts'
@@ -12,8 +14,10 @@ import type { HardState, Save } from '../../src/raft/work.ts'
 import type { Disk } from '../../src/storage/disk.ts'
 import { encodeEntry } from '../../src/storage/record.ts'
 import type { TornTail } from '../../src/storage/recover-log.ts'
+import { SnapshotEncoder } from '../../src/storage/snapshot-file.ts'
 import type { DurableStorage, StorageOptions } from '../../src/storage/storage.ts'
 import { openStorage } from '../../src/storage/storage.ts'
+import type { MemoryDisk, Operation } from './memory-disk.ts'
 
 export const directory = '/data'
 
@@ -119,9 +123,89 @@ export async function open(disk: Disk, overrides: Partial<StorageOptions> = {}):
   return { storage, time, tornTails, failures, save, settle }
 }
 
+export async function until(condition: () => boolean): Promise<void> {
+  for (let turns = 0; !condition(); turns++) {
+    assert(turns < 10_000, 'the condition never came true')
+    await turn()
+  }
+}
+
+/** Holds the operations that are chosen until they are let go, in order. */
+export function hold(
+  disk: MemoryDisk,
+  chosen: (operation: Operation) => boolean,
+): { readonly held: number; release(): void } {
+  const waiting: (() => void)[] = []
+  disk.turn = (operation) => (chosen(operation) ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve())
+  return {
+    get held() {
+      return waiting.length
+    },
+    release: () => waiting.shift()?.(),
+  }
+}
+
 /** Lets everything go on that waits for nothing but its turn. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
+}
+
+export function snapshotHeader(index: number, term: number, fields: Partial<SnapshotHeader> = {}): SnapshotHeader {
+  return {
+    lastIncluded: { index, term },
+    timestampMs: 1_000 + index,
+    configuration: { index: 0, configuration: founding },
+    machinePosition: index,
+    ...fields,
+  }
+}
+
+/** As the core knows it. */
+export function metadata({ lastIncluded, timestampMs, configuration }: SnapshotHeader): SnapshotMetadata {
+  return { lastIncluded, timestampMs, configuration }
+}
+
+/** What a state machine gives; each piece in a turn of its own. */
+export async function* pieces(...list: readonly (Uint8Array | string)[]): AsyncGenerator<Uint8Array> {
+  for (const piece of list) {
+    await turn()
+    yield Buffer.from(piece)
+  }
+}
+
+/** A whole snapshot file. */
+export function encodeSnapshot(header: SnapshotHeader, body: readonly Uint8Array[], cluster = 'orders'): Encoded {
+  const encoder = new SnapshotEncoder(cluster, header)
+  const parts = [Buffer.from(encoder.begin())]
+  for (const piece of body) for (const chunk of encoder.add(piece)) parts.push(Buffer.from(chunk))
+  for (const chunk of encoder.end()) parts.push(Buffer.from(chunk))
+  return { header, file: encoder.file, bytes: Buffer.concat(parts) }
+}
+
+export interface Encoded {
+  readonly header: SnapshotHeader
+  readonly file: SnapshotFile
+  readonly bytes: Buffer
+}
+
+/** Takes it in as from a leader, in pieces of this size. */
+export async function receive(storage: DurableStorage, { file, bytes }: Encoded, pieceBytes = 100): Promise<void> {
+  const incoming = await storage.receiveSnapshot(file)
+  for (let from = incoming.sizeBytes; from < bytes.length; from += pieceBytes) {
+    await incoming.append(bytes.subarray(from, from + pieceBytes))
+  }
+  await incoming.finish()
+}
+
+/** Of the newest snapshot: its last entry, and all that the state machine gave; null: there is none. */
+export async function readSnapshot(storage: DurableStorage): Promise<{ id: string; body: string } | null> {
+  const snapshot = await storage.openSnapshot()
+  if (snapshot === null) return null
+  const { term, index } = snapshot.header.lastIncluded
+  const parts: Uint8Array[] = []
+  for await (const part of snapshot.body()) parts.push(part)
+  await snapshot.close()
+  return { id: `${term}/${index}`, body: Buffer.concat(parts).toString() }
 }
 
 /** Every entry that the storage holds. */
