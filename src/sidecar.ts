@@ -90,7 +90,7 @@ async function assemble(
   const unlock = await lockDirectory(config.dataDir, onFatal)
   try {
     const storage = await open(config, logger, onFatal)
-    const machines = await createStateMachines(config, logger)
+    const machines = await createStateMachines(config, logger, onFatal)
     const metrics = createMetrics({ version, node: () => node })
     const node: RaftNode = new RaftNode({
       id: config.nodeId,

@@ -2,6 +2,7 @@
 
 import type { KeyValueView } from './api/options.ts'
 import type { Config } from './config.ts'
+import type { FatalError } from './errors.ts'
 import { createAppMachine } from './machine/app.ts'
 import { createApplier } from './machine/applier.ts'
 import { createKvMachine } from './machine/kv.ts'
@@ -25,17 +26,23 @@ export interface StateMachines {
   close(): Promise<void>
 }
 
-export async function createStateMachines(config: Config, logger: Logger): Promise<StateMachines> {
+export async function createStateMachines(
+  config: Config,
+  logger: Logger,
+  onFatal: (error: FatalError) => void,
+): Promise<StateMachines> {
   const closing: (() => Promise<void>)[] = []
   const close = async () => {
     for (const undo of closing) await undo()
   }
-  const application = config.appUrl === null ? null : await createApplication(config, config.appUrl, logger, closing)
+  const application =
+    config.appUrl === null ? null : await createApplication(config, config.appUrl, logger, onFatal, closing)
   if (config.stateMachine === 'app' && application !== null)
     return { applier: application, watcher: null, kv: null, close }
   const machine = createKvMachine(systemClock)
   closing.push(() => machine.close())
-  const applier = createApplier({ machine, clock: systemClock, random: Math.random, observer: log(logger, 'kv') })
+  const observer = log(logger, 'kv')
+  const applier = createApplier({ machine, clock: systemClock, random: Math.random, observer, onFatal })
   return { applier, watcher: application, kv: machine, close }
 }
 
@@ -50,6 +57,7 @@ async function createApplication(
   config: Config,
   url: string,
   logger: Logger,
+  onFatal: (error: FatalError) => void,
   closing: (() => Promise<void>)[],
 ): Promise<Applier> {
   const cursor = await Cursor.open(nodeDisk, config.dataDir)
@@ -73,6 +81,7 @@ async function createApplication(
     maxBatchCommands: config.applyBatchCommands,
     maxBatchBytes: config.applyBatchBytes,
     observer: log(logger, 'application'),
+    onFatal,
   })
 }
 
@@ -81,6 +90,7 @@ function log(logger: Logger, machine: string): ApplierObserver {
     // Usual for a moment after a start, when it is not known yet what is committed.
     obstructed: (kind, sentence) =>
       logger[kind === 'ahead' ? 'info' : 'warn']({ event: 'delivery-blocked', machine, kind }, sentence),
+    restoring: (sentence) => logger.info({ event: 'restoring', machine }, sentence),
     resumed: () => logger.info({ event: 'delivery-resumed', machine }, 'Delivery goes on'),
   }
 }

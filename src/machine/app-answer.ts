@@ -2,7 +2,7 @@
 // part counts as taken; whatever is in doubt leaves the batch undelivered.
 
 import type { Entry } from '../raft/entry.ts'
-import type { ApplyOutcome } from './state-machine.ts'
+import type { ApplyOutcome, RestoreOutcome } from './state-machine.ts'
 
 export interface AppAnswer {
   readonly status: number
@@ -19,21 +19,64 @@ export function judgeApplyAnswer(answer: AppAnswer, commands: readonly Entry[], 
   if (status >= 200 && status < 300) return judgeTaken(answer, commands)
   if (status === 409) return judgeElsewhere(answer)
   if (status === 422) return judgePoison(answer, commands)
-  // The application did not get through with it, rather than refuse it: 408 and 425 say so among the 4xx.
-  if (status >= 500 || status === 429 || status === 408 || status === 425) {
-    return { type: 'retry', afterMs: parseRetryAfter(answer.retryAfter, unixMs), reason: told(answer) }
-  }
-  return { type: 'misconfigured', reason: `${told(answer)}, ${remedy(status)}` }
+  if (isPassing(status)) return retry(answer, unixMs)
+  return { type: 'misconfigured', reason: `${told(answer)}, ${remedy(status, 'an apply hook')}` }
 }
 
 /** The answer to GET {APP_URL}/position: null when the hook is not offered; throws when no position can be had from it. */
 export function judgePositionAnswer(answer: AppAnswer): number | null {
   const { status } = answer
-  if (status === 404 || status === 405 || status === 501) return null
+  if (isNotOffered(status)) return null
   if (status !== 200) throw new Error(`${told(answer)} when asked for its position: 200 {"position":N} will do`)
   const position = asObject(parse(answer.body))?.position
   if (isIndex(position)) return position
   throw new Error(`${told(answer)} when asked for its position, which does not fit: 200 {"position":N} will do`)
+}
+
+/**
+ * The answer to POST {APP_URL}/snapshot, in which the state follows: where that stands; null when the hook is not offered; throws when it is no snapshot.
+ * `isBounded`: it would be seen if the body broke off.
+ */
+export function judgeSnapshotAnswer(
+  answer: AppAnswer,
+  raftPosition: string | readonly string[] | undefined,
+  isBounded: boolean,
+): number | null {
+  const { status } = answer
+  if (isNotOffered(status)) return null
+  if (isPassing(status)) throw new Error(`${told(answer)} when asked for a snapshot`)
+  if (status !== 200) throw new Error(`${told(answer)} when asked for a snapshot, ${remedy(status, 'a snapshot hook')}`)
+  const wanted = '200 with the header raft-position: N, the index of the last command in the state, will do'
+  if (raftPosition === undefined)
+    throw new Error(`${told(answer)} without raft-position when asked for a snapshot: ${wanted}`)
+  const position = typeof raftPosition === 'string' && /^\d+$/.test(raftPosition) ? Number(raftPosition) : null
+  if (!isIndex(position)) {
+    const met = clipped(String(raftPosition))
+    throw new Error(`${told(answer)} with raft-position ${met} when asked for a snapshot: ${wanted}`)
+  }
+  if (isBounded) return position
+  const problem =
+    'with neither content-length nor chunks, so that a state that breaks off could not be told from a whole one'
+  throw new Error(`${told(answer)} when asked for a snapshot, ${problem}`)
+}
+
+/** The answer to PUT {APP_URL}/snapshot. `isWhole`: it came after the whole state had been sent. */
+export function judgeRestoreAnswer(answer: AppAnswer, isWhole: boolean, unixMs: number): RestoreOutcome {
+  const { status } = answer
+  if (isNotOffered(status)) return { type: 'not-offered' }
+  if (status === 200 || status === 204) {
+    if (isWhole) return { type: 'restored' }
+    return { type: 'malformed', reason: `${told(answer)} to a snapshot before it had been sent the whole of it` }
+  }
+  if (isPassing(status)) return retry(answer, unixMs)
+  // 202 promises to take it later; 409 and 422 are answers to what it holds, and another snapshot may hold something else.
+  if ((status >= 200 && status < 300) || status === 409 || status === 422) {
+    return {
+      type: 'malformed',
+      reason: `${told(answer)} to a snapshot: 204 says that it is restored, and nothing else does`,
+    }
+  }
+  return { type: 'misconfigured', reason: `${told(answer)} to a snapshot, ${remedy(status, 'a snapshot hook')}` }
 }
 
 /** Milliseconds to wait; null without a usable value. Seconds or an HTTP date. */
@@ -75,12 +118,27 @@ function judgePoison(answer: AppAnswer, commands: readonly Entry[]): ApplyOutcom
   return { type: 'poison', index: index as number, reason: reason === undefined ? 'no reason given' : clipped(reason) }
 }
 
-function remedy(status: number): string {
+/** What every hook but `apply` may answer. */
+function isNotOffered(status: number): boolean {
+  return status === 404 || status === 405 || status === 501
+}
+
+/** The application did not get through with it, rather than refuse it: 408 and 425 say so among the 4xx. */
+function isPassing(status: number): boolean {
+  return status >= 500 || status === 429 || status === 408 || status === 425
+}
+
+function retry(answer: AppAnswer, unixMs: number): Extract<ApplyOutcome, { readonly type: 'retry' }> {
+  return { type: 'retry', afterMs: parseRetryAfter(answer.retryAfter, unixMs), reason: told(answer) }
+}
+
+function remedy(status: number, wanted: string): string {
   if (status >= 300 && status < 400) return 'and redirects are not followed: let APP_URL name the application itself'
   if (status === 401 || status === 403) return 'which is no access: let it accept what this node sends'
-  if (status === 404 || status === 405 || status === 410) return 'so no apply hook is there: check the path of APP_URL'
-  if (status === 413) return 'so the batch is too large for it: raise its limit or lower APPLY_BATCH_BYTES'
-  return 'which is not an answer to a batch: check APP_URL, and the application'
+  if (status === 404 || status === 405 || status === 410)
+    return `so it is not ${wanted} that is there: check the path of APP_URL`
+  if (status === 413) return 'so it is too large for it: raise its limit, or for a batch lower APPLY_BATCH_BYTES'
+  return 'which is no answer of the contract: check APP_URL, and the application'
 }
 
 function malformed(answer: AppAnswer, why: string): ApplyOutcome {

@@ -1,12 +1,14 @@
 // The application as state machine, by its webhook: one request a batch, over one connection kept alive. Whether a batch is
-// tried again, and when, is the applier's business: here one request becomes one outcome.
+// tried again, and when, is the applier's business: here one request becomes one outcome. Its whole state goes out and in beside that.
 
 import { Client, errors } from 'undici'
 import type { Clock } from '../node/ports.ts'
 import type { Entry } from '../raft/entry.ts'
 import { type AppAnswer, judgeApplyAnswer, judgePositionAnswer } from './app-answer.ts'
 import { ApplyBodyEncoder } from './app-request.ts'
-import type { ApplyOutcome, StateMachine } from './state-machine.ts'
+import { AppSnapshots } from './app-snapshot.ts'
+import { messageOf } from './error-message.ts'
+import type { ApplyOutcome, RestoreOutcome, Snapshot, StateMachine } from './state-machine.ts'
 
 export interface AppMachineOptions {
   /** Where the hooks are: http or https, with a base path or without. */
@@ -14,7 +16,7 @@ export interface AppMachineOptions {
   readonly cluster: string
   readonly node: string
   readonly clock: Pick<Clock, 'after' | 'unixMs'>
-  /** From sending a request to the last byte of its answer. */
+  /** From sending a request to the last byte of its answer; of a snapshot, to each part of it. */
   readonly timeoutMs?: number
   readonly maxResponseBytes?: number
 }
@@ -32,6 +34,7 @@ const jsonBoth = { ...json, 'content-type': 'application/json' }
 class ApplicationMachine implements StateMachine {
   readonly size = null
   readonly #client: Client
+  readonly #snapshots: AppSnapshots
   readonly #encoder: ApplyBodyEncoder
   readonly #clock: Pick<Clock, 'after' | 'unixMs'>
   readonly #basePath: string
@@ -52,6 +55,7 @@ class ApplicationMachine implements StateMachine {
     this.#basePath = pathname.replace(/\/+$/, '')
     this.#timeoutMs = timeoutMs
     this.#clock = clock
+    this.#snapshots = new AppSnapshots({ origin, path: `${this.#basePath}/snapshot`, clock, timeoutMs })
     this.#encoder = new ApplyBodyEncoder(cluster, node)
     this.#client = new Client(origin, {
       pipelining: 1,
@@ -80,18 +84,17 @@ class ApplicationMachine implements StateMachine {
     return judgeApplyAnswer(answer, commands, this.#clock.unixMs())
   }
 
-  /** This release knows the application's hooks for commands only. */
-  async snapshot(): Promise<null> {
-    return null
+  snapshot(): Promise<Snapshot | null> {
+    return this.#snapshots.take()
   }
 
-  async restore(): Promise<void> {
-    throw new Error('Cannot restore the application from a snapshot: it offers none; it is rebuilt from the log')
+  restore(snapshot: Snapshot): Promise<RestoreOutcome> {
+    return this.#snapshots.restore(snapshot)
   }
 
   async close(): Promise<void> {
     for (const abort of this.#aborts) abort.abort(new Error('this node is closing'))
-    await this.#client.destroy()
+    await Promise.all([this.#client.destroy(), this.#snapshots.close()])
   }
 
   /** Rejects, with a sentence, when there is no whole answer in time. */
@@ -129,10 +132,4 @@ class ApplicationMachine implements StateMachine {
 function nullIfTooLong(error: unknown): null {
   if (error instanceof errors.ResponseExceededMaxSizeError) return null
   throw error
-}
-
-function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  // A name that resolves to several addresses fails with an error that has a code and no message.
-  return error.message === '' && 'code' in error ? String(error.code) : error.message
 }

@@ -1,12 +1,17 @@
 // Feeds one state machine with committed entries: strictly in order, one batch in flight, for ever. It keeps at most that one batch in memory,
-// however slow the machine is, and leaves out nothing: only an acknowledgement, or the machine's own position, moves it on.
+// however slow the machine is, and leaves out nothing: only an acknowledgement, the machine's own position, or a snapshot that it took moves it on.
+// One thing at a time is asked of the machine: its position, a batch, a picture of its state, or to take a snapshot.
 
-import type { Applier, ApplierEvents, Clock, CommittedEntries } from '../node/ports.ts'
+import { FatalError } from '../errors.ts'
+import type { Applier, ApplierEvents, Clock, CommittedEntries, MachineSnapshot } from '../node/ports.ts'
 import type { Entry } from '../raft/entry.ts'
 import { type Batch, type BatchLimits, sliceOf, toBatch } from './batch.ts'
 import { CursorSaver, type CursorStore } from './cursor.ts'
+import { messageOf } from './error-message.ts'
 import { type ApplierObserver, firstBackoffMs, Obstacle, type ObstacleKind, slowRetryMs } from './obstacle.ts'
+import { Pictures } from './pictures.ts'
 import { Progress } from './progress.ts'
+import { type Restoration, restoreNewest } from './restoration.ts'
 import type { ApplyOutcome, StateMachine } from './state-machine.ts'
 
 export interface ApplierOptions {
@@ -19,6 +24,8 @@ export interface ApplierOptions {
   readonly maxBatchCommands?: number
   readonly maxBatchBytes?: number
   readonly observer?: ApplierObserver
+  /** The log or a snapshot is damaged: nothing more is delivered, and this process must not serve. */
+  readonly onFatal: (error: FatalError) => void
 }
 
 export function createApplier(options: ApplierOptions): Applier {
@@ -29,18 +36,32 @@ const closeTimeoutMs = 2000
 
 /**
  * idle: nothing left to deliver, or about to go on. busy: reading, or a batch in flight. asking: for the position. deferred: to the next turn.
- * waiting: for a retry. ahead: for the commit index to reach the machine's position.
+ * waiting: for a retry. ahead: for the commit index to reach the machine's position. picturing: until it gave the picture of its state.
+ * restoring: looking for a snapshot to restore, or restoring it.
  */
-type Phase = 'new' | 'idle' | 'busy' | 'asking' | 'deferred' | 'waiting' | 'ahead' | 'closed'
+type Phase =
+  | 'new'
+  | 'idle'
+  | 'busy'
+  | 'asking'
+  | 'deferred'
+  | 'waiting'
+  | 'ahead'
+  | 'picturing'
+  | 'restoring'
+  | 'closed'
 
 class Delivery implements Applier {
   readonly #machine: StateMachine
   readonly #clock: Pick<Clock, 'after' | 'defer'>
   readonly #limits: BatchLimits
   readonly #obstacle: Obstacle
+  readonly #observer: ApplierObserver | null
+  readonly #onFatal: (error: FatalError) => void
   readonly #cursor: CursorSaver | null
+  readonly #pictures: Pictures
   #progress: Progress
-  #entries: CommittedEntries = { read: () => [] }
+  #entries: CommittedEntries = { read: () => [], firstIndex: 1, openSnapshot: async () => null }
   #phase: Phase = 'new'
   #commitIndex = 0
   #aheadOf = 0
@@ -50,19 +71,32 @@ class Delivery implements Applier {
   #synchronous = true
   /** Answers in a row that the machine is elsewhere. */
   #moves = 0
+  /** The machine holds nothing: if there is a snapshot, restoring it beats replaying what it holds. */
+  #beginsAnew = false
+  /** The sentence on the restore under way. */
+  #restoring: string | null = null
+  /** A picture was begun between two tries of what failed. */
+  #interruptsWaiting = false
+  /** The time of the next try came meanwhile. */
+  #retryIsDue = false
+  /** Where the log began when an obstacle was met. */
+  #firstIndexMet = 1
   #inFlight: Promise<void> | null = null
   #closing: Promise<void> | null = null
 
-  constructor({ machine, cursor, clock, random, maxBatchCommands, maxBatchBytes, observer }: ApplierOptions) {
+  constructor({ machine, cursor, clock, random, maxBatchCommands, maxBatchBytes, observer, onFatal }: ApplierOptions) {
     this.#machine = machine
     this.#clock = clock
     this.#limits = { commands: maxBatchCommands ?? 1000, bytes: maxBatchBytes ?? 1024 * 1024 }
-    this.#obstacle = new Obstacle(clock, random, observer ?? null)
+    this.#observer = observer ?? null
+    this.#onFatal = onFatal
+    this.#obstacle = new Obstacle(clock, random, this.#observer)
+    this.#pictures = new Pictures(machine, (isElsewhere) => this.#pictured(isElsewhere))
     this.#cursor =
       cursor === undefined
         ? null
         : new CursorSaver(cursor, clock, (error) => observer?.obstructed('cursor', unsavedSentence(error)))
-    this.#progress = new Progress(this.#cursor, { applied() {}, rewound() {} })
+    this.#progress = new Progress(this.#cursor, { applied() {}, rewound() {}, restored() {} })
   }
 
   get appliedIndex(): number {
@@ -70,7 +104,7 @@ class Delivery implements Applier {
   }
 
   get blocked(): string | null {
-    return this.#obstacle.sentence
+    return this.#restoring ?? this.#obstacle.sentence
   }
 
   start(entries: CommittedEntries, events: ApplierEvents): void {
@@ -83,12 +117,18 @@ class Delivery implements Applier {
   commit(index: number): void {
     if (index <= this.#commitIndex) return
     this.#commitIndex = index
-    if (this.#phase === 'ahead' && index >= this.#aheadOf) {
+    if ((this.#phase === 'ahead' && index >= this.#aheadOf) || (this.#phase === 'waiting' && this.#isOvertaken)) {
       this.#obstacle.stopTimer()
       this.#ask()
     } else {
       this.#pump()
     }
+  }
+
+  snapshot(): Promise<MachineSnapshot | null> {
+    const picture = this.#pictures.wish()
+    this.#servePictures()
+    return picture
   }
 
   close(): Promise<void> {
@@ -98,6 +138,7 @@ class Delivery implements Applier {
 
   async #close(): Promise<void> {
     this.#obstacle.stopTimer()
+    this.#pictures.refuse('this node is closing')
     // The answer to a batch in flight still counts, if it comes soon.
     if (this.#inFlight !== null) await this.#atMost(this.#inFlight)
     this.#phase = 'closed'
@@ -135,7 +176,6 @@ class Delivery implements Applier {
   #resumeAt(position: number): void {
     if (!this.#adopt(position)) return
     this.#phase = 'idle'
-    if (this.appliedIndex >= this.#commitIndex) this.#obstacle.overcome()
     this.#pump()
   }
 
@@ -149,22 +189,32 @@ class Delivery implements Applier {
         `The state machine is at ${position}, and the log is known to be committed through ${this.#commitIndex} only: delivery waits until ` +
           'it is committed that far; if it never is, the state belongs to another log and is to be reset',
         slowRetryMs,
+        'ahead',
       )
-      this.#phase = 'ahead'
       return false
     }
-    if (this.#progress.adopt(position, this.#batch?.commands ?? [])) {
-      this.#batch = null
-      this.#poison = null
-    }
+    if (this.#progress.adopt(position, this.#batch?.commands ?? [])) this.#forget()
+    this.#beginsAnew = this.appliedIndex === 0
     return true
+  }
+
+  /** What was to be sent next, before the machine turned out to be elsewhere. */
+  #forget(): void {
+    this.#batch = null
+    this.#poison = null
   }
 
   // Delivery
 
   #pump(): void {
-    if (this.#phase !== 'idle' || this.#closing !== null || this.appliedIndex >= this.#commitIndex) return
-    if (this.#batch !== null) {
+    if (this.#phase !== 'idle' || this.#closing !== null) return
+    if (this.#beginsAnew || this.#isOutOfReach) {
+      this.#restore()
+    } else if (this.#pictures.isWanted) {
+      this.#servePictures()
+    } else if (this.appliedIndex >= this.#commitIndex) {
+      this.#obstacle.overcome()
+    } else if (this.#batch !== null) {
       this.#deliver(this.#batch)
     } else if (this.#poison !== null && this.appliedIndex === this.#poison.index - 1) {
       this.#stopAtPoison(this.#poison.index, this.#poison.reason)
@@ -191,6 +241,10 @@ class Delivery implements Applier {
       },
       (error: unknown) => {
         if (this.#closing !== null) return
+        if (error instanceof FatalError) {
+          this.#fail(error)
+          return
+        }
         this.#meet('unreadable', `Cannot read the log from ${from} on: ${messageOf(error)}`, this.#obstacle.backoffMs())
       },
     )
@@ -198,8 +252,12 @@ class Delivery implements Applier {
 
   #take(entries: readonly Entry[], from: number, through: number): void {
     if (entries.length === 0) {
-      const sentence = `The state machine needs the entries from ${from} on, and the log no longer holds them: bring it to a later state`
-      this.#meet('unreadable', sentence, slowRetryMs)
+      if (this.#isOutOfReach) {
+        this.#goOn(false)
+        return
+      }
+      const sentence = `The state machine needs the entries from ${from} on, and the log does not hold them`
+      this.#meet('unreadable', sentence, this.#obstacle.backoffMs())
       return
     }
     const batch = toBatch(this.#progress.after, entries, from, through)
@@ -281,7 +339,6 @@ class Delivery implements Applier {
       this.#meet('malformed', sentence, this.#obstacle.backoffMs())
       return
     }
-    if (this.appliedIndex >= this.#commitIndex) this.#obstacle.overcome()
     this.#goOn(this.#synchronous)
   }
 
@@ -317,18 +374,152 @@ class Delivery implements Applier {
     })
   }
 
-  #meet(kind: ObstacleKind, sentence: string, retryAfterMs: number): void {
-    this.#phase = 'waiting'
-    this.#obstacle.meet(kind, sentence, retryAfterMs, () => this.#ask())
+  #meet(kind: ObstacleKind, sentence: string, retryAfterMs: number, phase: 'waiting' | 'ahead' = 'waiting'): void {
+    this.#phase = phase
+    this.#firstIndexMet = this.#entries.firstIndex
+    this.#obstacle.meet(kind, sentence, retryAfterMs, () => {
+      if (this.#phase === 'picturing') this.#retryIsDue = true
+      else this.#ask()
+    })
+    this.#servePictures()
+  }
+
+  #fail(error: FatalError): void {
+    this.#phase = 'closed'
+    this.#obstacle.stopTimer()
+    this.#pictures.refuse(error.message)
+    this.#onFatal(error)
+  }
+
+  // Restoring from a snapshot
+
+  /** The log begins behind the next entry that the machine needs. */
+  get #isOutOfReach(): boolean {
+    return this.appliedIndex + 1 < this.#entries.firstIndex
+  }
+
+  /** A snapshot that came meanwhile is the way out of the obstacle that was met before. */
+  get #isOvertaken(): boolean {
+    return this.#isOutOfReach && this.#entries.firstIndex > this.#firstIndexMet
+  }
+
+  #restore(): void {
+    this.#phase = 'restoring'
+    const restoration = restoreNewest({
+      machine: this.#machine,
+      entries: this.#entries,
+      appliedIndex: this.appliedIndex,
+      after: this.#progress.after,
+      begun: (sentence) => {
+        this.#restoring = sentence
+        this.#observer?.restoring(sentence)
+        this.#servePictures()
+      },
+      isOver: () => this.#closing !== null,
+    })
+    this.#inFlight = restoration.then((outcome) => {
+      this.#inFlight = null
+      this.#restoring = null
+      if (this.#phase !== 'closed') this.#settle(outcome)
+    })
+  }
+
+  #settle(outcome: Restoration): void {
+    switch (outcome.type) {
+      case 'restored':
+        this.#leap(outcome.appliedIndex)
+        this.#progress.restore(outcome.appliedIndex, outcome.position)
+        break
+      case 'held':
+        this.#leap(outcome.appliedIndex)
+        if (outcome.appliedIndex > this.appliedIndex) {
+          this.#progress.advance(outcome.appliedIndex, this.#progress.after, [], [])
+        }
+        break
+      case 'replay':
+        break
+      case 'obstacle':
+        if (this.#closing !== null) return
+        this.#meet(outcome.kind, outcome.sentence, outcome.retryAfterMs ?? this.#obstacle.backoffMs())
+        return
+      case 'fatal':
+        this.#fail(outcome.error)
+        return
+      default:
+        outcome satisfies never
+    }
+    this.#beginsAnew = false
+    this.#goOn(false)
+  }
+
+  /** Over everything that the snapshot holds; what it holds is committed, whether the commit index is known here already or not. */
+  #leap(appliedIndex: number): void {
+    this.#forget()
+    this.#commitIndex = Math.max(this.#commitIndex, appliedIndex)
+  }
+
+  // Pictures of the state
+
+  /** Takes the picture that was wished for when the machine is still, refuses it where there is none to be had, or lets it wait. */
+  #servePictures(): void {
+    if (!this.#pictures.isWanted) return
+    if (this.#closing !== null) {
+      this.#pictures.refuse('this node is closing')
+      return
+    }
+    switch (this.#phase) {
+      case 'idle':
+      case 'deferred':
+      case 'waiting':
+        if (this.#isOutOfReach) this.#pictures.refuse(this.blocked ?? 'it is behind what the log still holds')
+        else this.#takePicture()
+        break
+      case 'ahead':
+        this.#pictures.refuse(this.blocked ?? '')
+        break
+      case 'restoring':
+        if (this.#restoring !== null) this.#pictures.refuse(this.#restoring)
+        break
+      case 'new':
+        this.#pictures.refuse('this node is starting')
+        break
+      case 'closed':
+        this.#pictures.refuse('nothing more is delivered')
+        break
+      case 'busy':
+      case 'asking':
+      case 'picturing':
+        // An answer is under way, and leads here again.
+        break
+      default:
+        this.#phase satisfies never
+    }
+  }
+
+  #takePicture(): void {
+    this.#interruptsWaiting = this.#phase === 'waiting'
+    this.#phase = 'picturing'
+    this.#pictures.take(this.#progress)
+  }
+
+  #pictured(isElsewhere: boolean): void {
+    if (this.#phase !== 'picturing' || this.#closing !== null) return
+    const isDue = this.#retryIsDue
+    this.#retryIsDue = false
+    if (isElsewhere || isDue || (this.#interruptsWaiting && this.#isOvertaken)) {
+      this.#obstacle.stopTimer()
+      this.#ask()
+    } else if (this.#interruptsWaiting) {
+      this.#phase = 'waiting'
+    } else {
+      this.#phase = 'idle'
+      this.#pump()
+    }
   }
 }
 
 function unsavedSentence(error: unknown): string {
   return `Cannot save how far the application is: ${messageOf(error)}; it is tried again, and after a restart commands may come twice`
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
 
 function assert(condition: boolean, message: string): asserts condition {

@@ -94,7 +94,8 @@ export class KvPicture {
   readonly position: number
   readonly #shards: readonly Shard[]
   readonly #release: () => void
-  readonly #preserved = new Map<string, KvItem>()
+  /** By shard, for the same reason as the live map; those of a shard that was walked are let go. */
+  readonly #preserved: (Map<string, KvItem> | undefined)[] = []
   #shard = 0
   #place = 0
 
@@ -112,31 +113,36 @@ export class KvPicture {
         this.#place = item.place
         yield item.modifiedIndex <= this.position ? item : this.#takePreserved(item.key)
       }
+      // What is left was deleted before the walk came to it, and the walk is past whatever comes now.
+      this.#place = Number.POSITIVE_INFINITY
+      yield* this.#preserved[this.#shard]?.values() ?? []
+      this.#preserved[this.#shard] = undefined
     }
-    // What is left was deleted before the walk came to it.
-    yield* this.#preserved.values()
   }
 
   /** Called before the item leaves the map. */
   preserve(old: PlacedItem): void {
-    if (old.modifiedIndex > this.position || this.#hasPassed(old)) return
-    this.#preserved.set(old.key, old)
+    if (old.modifiedIndex > this.position) return
+    const shard = shardOf(old.key)
+    if (shard < this.#shard || (shard === this.#shard && old.place <= this.#place)) return
+    let preserved = this.#preserved[shard]
+    if (preserved === undefined) {
+      preserved = new Map()
+      this.#preserved[shard] = preserved
+    }
+    preserved.set(old.key, old)
   }
 
   close(): void {
-    this.#preserved.clear()
+    this.#preserved.length = 0
     this.#release()
   }
 
   #takePreserved(key: string): KvItem | null {
-    const item = this.#preserved.get(key) ?? null
-    this.#preserved.delete(key)
+    const preserved = this.#preserved[this.#shard]
+    const item = preserved?.get(key) ?? null
+    preserved?.delete(key)
     return item
-  }
-
-  #hasPassed(item: PlacedItem): boolean {
-    const shard = shardOf(item.key)
-    return shard < this.#shard || (shard === this.#shard && item.place <= this.#place)
   }
 }
 

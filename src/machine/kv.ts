@@ -6,7 +6,7 @@ import type { Entry } from '../raft/entry.ts'
 import { type KvCommand, parseKvCommand } from './kv-command.ts'
 import { decodeSnapshot, encodeSnapshot } from './kv-snapshot.ts'
 import { KvStore } from './kv-store.ts'
-import type { ApplyOutcome, Snapshot, StateMachine } from './state-machine.ts'
+import type { ApplyOutcome, RestoreOutcome, Snapshot, StateMachine } from './state-machine.ts'
 
 /** A key as it is read. */
 export interface KvView {
@@ -87,16 +87,16 @@ class KeyValueMachine implements KvMachine {
     return `{"key":${JSON.stringify(key)},"value":${valueJson},"createdIndex":${createdIndex},"modifiedIndex":${modifiedIndex}}`
   }
 
-  /** Read the body to its end or call `return` of its iterator: until then it holds on to what is overwritten. */
   async snapshot(): Promise<Snapshot> {
     const picture = this.#store.picture(this.#position)
     return { position: picture.position, body: encodeSnapshot(picture, this.#giveWay) }
   }
 
-  /** Throws InvalidSnapshotError and keeps the state as it was when the snapshot does not fit. */
-  async restore(snapshot: Snapshot): Promise<void> {
+  /** Reads see the old state until the new one is whole. */
+  async restore(snapshot: Snapshot): Promise<RestoreOutcome> {
     this.#store = await decodeSnapshot(snapshot.body, snapshot.position, this.#giveWay)
     this.#position = snapshot.position
+    return { type: 'restored' }
   }
 
   async close(): Promise<void> {}

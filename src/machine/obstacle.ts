@@ -10,6 +10,8 @@ export interface ApplierObserver {
   obstructed(kind: ObstacleKind, sentence: string): void
   /** Delivery goes on. */
   resumed(): void
+  /** Delivery waits for a restore, at each try of it. */
+  restoring(sentence: string): void
 }
 
 /** Between tries of what may heal by itself: doubling from the first to the last. */

@@ -63,6 +63,14 @@ export class Progress {
     this.#events.applied(appliedIndex, commands, results)
   }
 
+  /** A snapshot brought the machine to `after`; behind it, through `appliedIndex`, stand no commands. */
+  restore(appliedIndex: number, after: number): void {
+    this.#appliedIndex = appliedIndex
+    this.#after = after
+    this.#noteCursor()
+    this.#events.restored(appliedIndex)
+  }
+
   #noteCursor(): void {
     if (this.#usesCursor) this.#cursor?.note(this.#after)
   }

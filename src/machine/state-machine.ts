@@ -17,9 +17,17 @@ export type ApplyOutcome =
   /** Wrongly set up: delivery stops with an alarm and is retried slowly. */
   | { readonly type: 'misconfigured'; readonly reason: string }
 
+/** What became of a restore. Everything but `restored` leaves the state as it was. */
+export type RestoreOutcome =
+  | { readonly type: 'restored' }
+  /** This machine takes no snapshots: it goes by the log alone. */
+  | { readonly type: 'not-offered' }
+  | Extract<ApplyOutcome, { readonly type: 'retry' | 'malformed' | 'misconfigured' }>
+
 export interface Snapshot {
-  /** The state holds every command through this index. */
+  /** Index of the last command in the state. */
   readonly position: number
+  /** Read it to its end, or call `return` of its iterator: until then the machine holds on to it. */
   readonly body: AsyncIterable<Uint8Array>
 }
 
@@ -34,9 +42,16 @@ export interface StateMachine {
    * delivered before the first one. One call at a time.
    */
   apply(after: number, commands: readonly Entry[]): ApplyOutcome | Promise<ApplyOutcome>
-  /** A consistent picture of the state; applying may go on while the body is read. Null: this machine offers none. */
+  /**
+   * A consistent picture of the state; applying may go on while the body is read. Null: this machine offers none. Throws when it cannot give
+   * one now. No `apply` is under way until it resolves.
+   */
   snapshot(): Promise<Snapshot | null>
-  restore(snapshot: Snapshot): Promise<void>
+  /**
+   * Puts the snapshot in the place of the whole state, at once or not at all. Throws InvalidSnapshotError, or what the body threw. No other
+   * call is under way; the body's chunks are used before the next one is asked for.
+   */
+  restore(snapshot: Snapshot): Promise<RestoreOutcome>
   /** Items that the state holds, null when the machine does not say. */
   readonly size: number | null
   close(): Promise<void>

@@ -295,12 +295,3 @@ test('closing ends a request in flight, which then counts as not delivered', asy
     },
   )
 })
-
-test('the application machine offers no snapshot', async () => {
-  await withApp(reply(204), async (machine) => {
-    assert.equal(await machine.snapshot(), null)
-    assert.equal(machine.size, null)
-    const body = (async function* () {})()
-    await assert.rejects(machine.restore({ position: 1, body }), /offers none/)
-  })
-})

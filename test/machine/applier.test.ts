@@ -1,121 +1,20 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createApplier } from '../../src/machine/applier.ts'
-import type { CursorStore } from '../../src/machine/cursor.ts'
 import { createKvMachine } from '../../src/machine/kv.ts'
-import type { ApplyOutcome, StateMachine } from '../../src/machine/state-machine.ts'
-import type { Entry } from '../../src/raft/entry.ts'
+import {
+  command,
+  commands,
+  down,
+  MemoryCursor,
+  noEvents,
+  noFatal,
+  type Reply,
+  ScriptedMachine,
+  setUp,
+  take,
+} from './applier-kit.ts'
 import { entry, FakeClock, FakeLog, jsonEntry, setEntry } from './fixtures.ts'
-
-type Reply = (after: number, commands: readonly Entry[]) => ApplyOutcome
-
-const take: Reply = (_after, commands) => ({ type: 'applied', results: commands.map(({ index }) => `r${index}`) })
-const down: ApplyOutcome = { type: 'retry', afterMs: null, reason: 'down' }
-
-/** Answers by script, then takes everything; asynchronous unless told otherwise. */
-class ScriptedMachine implements StateMachine {
-  readonly size = null
-  readonly script: (Reply | ApplyOutcome)[] = []
-  readonly calls: string[] = []
-  synchronous = false
-  knownPosition: number | null | Error = 0
-  inFlight = 0
-  mostInFlight = 0
-  /** While set, answers wait for `release`. */
-  holds = false
-  readonly #held: (() => void)[] = []
-
-  async position(): Promise<number | null> {
-    this.calls.push('position')
-    if (this.knownPosition instanceof Error) throw this.knownPosition
-    return this.knownPosition
-  }
-
-  apply(after: number, commands: readonly Entry[]): ApplyOutcome | Promise<ApplyOutcome> {
-    this.calls.push(`${after}: ${commands.map(({ index }) => index).join(' ')}`)
-    const reply = this.script.shift() ?? take
-    const outcome = typeof reply === 'function' ? reply(after, commands) : reply
-    if (outcome.type === 'applied' && this.knownPosition !== null) this.knownPosition = commands.at(-1)?.index ?? 0
-    return this.synchronous ? outcome : this.#answer(outcome)
-  }
-
-  async #answer(outcome: ApplyOutcome): Promise<ApplyOutcome> {
-    this.mostInFlight = Math.max(this.mostInFlight, ++this.inFlight)
-    if (this.holds) await new Promise<void>((resolve) => this.#held.push(resolve))
-    this.inFlight--
-    return outcome
-  }
-
-  release(): void {
-    this.#held.shift()?.()
-  }
-
-  takeCalls(): string[] {
-    return this.calls.splice(0)
-  }
-
-  async snapshot(): Promise<null> {
-    return null
-  }
-  async restore(): Promise<void> {}
-  async close(): Promise<void> {}
-}
-
-class MemoryCursor implements CursorStore {
-  saved: number
-  readonly saves: number[] = []
-  fails = false
-
-  constructor(saved = 0) {
-    this.saved = saved
-  }
-
-  load(): number {
-    return this.saved
-  }
-
-  async save(position: number): Promise<void> {
-    this.saves.push(position)
-    if (this.fails) throw new Error('disk on fire')
-    this.saved = position
-  }
-}
-
-interface Setup {
-  readonly machine?: ScriptedMachine
-  readonly cursor?: CursorStore
-  readonly log?: FakeLog
-  readonly random?: () => number
-  readonly maxBatchCommands?: number
-  readonly maxBatchBytes?: number
-}
-
-function setUp({ machine = new ScriptedMachine(), log = new FakeLog(), random = () => 1, ...limits }: Setup = {}) {
-  const clock = new FakeClock()
-  const events: string[] = []
-  const alarms: string[] = []
-  const applier = createApplier({
-    machine,
-    clock,
-    random,
-    ...limits,
-    observer: {
-      obstructed: (kind, sentence) => alarms.push(`${kind}: ${sentence}`),
-      resumed: () => alarms.push('resumed'),
-    },
-  })
-  const start = () =>
-    applier.start(log, {
-      applied: (index, entries, results) =>
-        events.push(`${index} [${entries.map((e) => e.index).join(' ')}] ${JSON.stringify(results)}`),
-      rewound: (index) => events.push(`rewound ${index}`),
-    })
-  return { machine, log, clock, events, alarms, applier, start }
-}
-
-const command = (index: number): Entry => jsonEntry(index, index)
-const commands = (from: number, through: number): Entry[] =>
-  Array.from({ length: through - from + 1 }, (_, i) => command(from + i))
 
 test('commands are delivered in order, entries of other kinds are skipped and counted', async () => {
   const { machine, log, clock, events, applier, start } = setUp()
@@ -220,7 +119,7 @@ test('a commit that comes from within the events does not disturb the order', as
   const clock = new FakeClock()
   const log = new FakeLog()
   log.append(...commands(1, 3))
-  const applier = createApplier({ machine, clock, random: () => 1 })
+  const applier = createApplier({ machine, clock, random: () => 1, onFatal: noFatal })
   const seen: number[] = []
   applier.start(log, {
     applied(index) {
@@ -228,6 +127,7 @@ test('a commit that comes from within the events does not disturb the order', as
       applier.commit(index + 1)
     },
     rewound() {},
+    restored() {},
   })
   await clock.settle()
   applier.commit(1)
@@ -515,27 +415,31 @@ test('a poisonous command at the head of the batch stops delivery at once', asyn
 test('a log that no longer reaches back to the machine is an obstacle, and nothing is left out', async () => {
   const { machine, log, clock, applier, start } = setUp()
   log.append(...commands(1, 3))
-  log.entries.splice(0, 3)
+  log.compact(3)
   start()
   applier.commit(3)
   await clock.settle()
-  assert.match(applier.blocked ?? '', /from 1 on, and the log no longer holds them/)
+  assert.match(
+    applier.blocked ?? '',
+    /from 1 on, the log no longer holds those before 4, and there is no snapshot for it: bring it to the state at 3/,
+  )
   assert.deepEqual(machine.takeCalls(), ['position'])
 })
 
 test('a log that cannot be read is tried again', async () => {
   const log = new FakeLog()
   let failures = 1
-  const reader = {
+  const { read } = log
+  const reader = Object.assign(log, {
     read: async (from: number, through: number, maxBytes: number) => {
       if (failures-- > 0) throw new Error('EIO')
-      return log.read(from, through, maxBytes)
+      return read(from, through, maxBytes)
     },
-  }
+  })
   const clock = new FakeClock()
-  const applier = createApplier({ machine: new ScriptedMachine(), clock, random: () => 1 })
+  const applier = createApplier({ machine: new ScriptedMachine(), clock, random: () => 1, onFatal: noFatal })
   log.append(command(1))
-  applier.start(reader, { applied() {}, rewound() {} })
+  applier.start(reader, noEvents)
   applier.commit(1)
   await clock.settle()
   assert.equal(applier.blocked, 'Cannot read the log from 1 on: EIO')
@@ -712,8 +616,8 @@ for (const [name, prepare] of [
 test('broken promises of the log stop the process rather than leave something out', async () => {
   const clock = new FakeClock()
   const machine = new ScriptedMachine()
-  const applier = createApplier({ machine, clock, random: () => 1 })
-  applier.start({ read: () => [command(2)] }, { applied() {}, rewound() {} })
+  const applier = createApplier({ machine, clock, random: () => 1, onFatal: noFatal })
+  applier.start(Object.assign(new FakeLog(), { read: () => [command(2)] }), noEvents)
   await clock.settle()
   assert.throws(() => applier.commit(2), /Reading the committed entries 1 to 2 gave 2 to 2/)
 })
@@ -723,9 +627,9 @@ test('the key-value machine is rebuilt from the log and answers in the same turn
   const kv = createKvMachine(clock)
   const log = new FakeLog()
   log.append(entry(1, 'noop'), ...Array.from({ length: 1200 }, (_, i) => setEntry(i + 2, `k${i}`, i)))
-  const applier = createApplier({ machine: kv, clock, random: () => 1 })
+  const applier = createApplier({ machine: kv, clock, random: () => 1, onFatal: noFatal })
   const results: unknown[] = []
-  applier.start(log, { applied: (_index, _entries, more) => results.push(...more), rewound() {} })
+  applier.start(log, { ...noEvents, applied: (_index, _entries, more) => results.push(...more) })
   applier.commit(1201)
   await clock.settle()
   assert.equal(kv.size, 1200)

@@ -1,6 +1,7 @@
 // Entries, clocks and log readers for the tests of the machine room.
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { CommittedEntries, SnapshotFile, SnapshotHeader, StoredSnapshot } from '../../src/node/ports.ts'
 import type { Entry, EntryKind } from '../../src/raft/entry.ts'
 
 export const someUnixMs = Date.UTC(2026, 10, 23, 5, 0, 0, 123)
@@ -84,11 +85,15 @@ export class FakeClock {
 /** Every turn is taken at once, in the real loop. */
 export const promptClock = { defer: (run: () => void): void => void setImmediate(run) }
 
-/** A committed log in memory that notes how it was read. */
-export class FakeLog {
+/** A committed log in memory that notes how it was read, and the newest snapshot beside it. */
+export class FakeLog implements CommittedEntries {
   readonly entries: Entry[] = []
   readonly reads: { readonly from: number; readonly through: number; readonly maxBytes: number }[] = []
   asynchronous = false
+  firstIndex = 1
+  snapshot: FakeSnapshot | Error | null = null
+  /** How often the newest snapshot was asked for. */
+  opened = 0
 
   append(...entries: Entry[]): void {
     for (const appended of entries) {
@@ -97,16 +102,60 @@ export class FakeLog {
     }
   }
 
+  /** Gives up the entries through this one. */
+  compact(through: number): void {
+    this.firstIndex = through + 1
+  }
+
   readonly read = (from: number, through: number, maxBytes: number): readonly Entry[] | Promise<readonly Entry[]> => {
     this.reads.push({ from, through, maxBytes })
     const found: Entry[] = []
     let bytes = 0
-    for (const candidate of this.entries.slice(from - 1, through)) {
+    for (const candidate of from < this.firstIndex ? [] : this.entries.slice(from - 1, through)) {
       bytes += candidate.payload.length
       if (found.length > 0 && bytes > maxBytes) break
       found.push(candidate)
     }
     return this.asynchronous ? Promise.resolve(found) : found
+  }
+
+  async openSnapshot(): Promise<StoredSnapshot | null> {
+    this.opened++
+    if (this.snapshot instanceof Error) throw this.snapshot
+    return this.snapshot
+  }
+}
+
+/** A snapshot through `lastIndex`, whose state stands at `position`; its body may break off with an error. */
+export class FakeSnapshot implements StoredSnapshot {
+  readonly file: SnapshotFile
+  readonly header: SnapshotHeader
+  readonly #chunks: readonly (Uint8Array | Error)[]
+  opened = 0
+  closed = 0
+
+  constructor(lastIndex: number, position: number, ...chunks: readonly (Uint8Array | string | Error)[]) {
+    const lastIncluded = { index: lastIndex, term: 3 }
+    const configuration = { index: 0, configuration: { members: [] } }
+    this.file = { lastIncluded, sizeBytes: 0, checksum: 0 }
+    this.header = { lastIncluded, timestampMs: someUnixMs, configuration, machinePosition: position }
+    this.#chunks = chunks.map((chunk) => (typeof chunk === 'string' ? Buffer.from(chunk) : chunk))
+  }
+
+  async read(): Promise<number> {
+    throw new Error('An applier has no use for the bytes of the file')
+  }
+
+  async *body(): AsyncGenerator<Uint8Array> {
+    this.opened++
+    for (const chunk of this.#chunks) {
+      if (chunk instanceof Error) throw chunk
+      yield chunk
+    }
+  }
+
+  async close(): Promise<void> {
+    this.closed++
   }
 }
 

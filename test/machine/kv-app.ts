@@ -1,4 +1,4 @@
-// A small application as its author would write it from the contract alone: a map in memory, behind the two hooks.
+// A small application as its author would write it from the contract alone: a map in memory, behind the hooks.
 
 import { startServer } from './test-server.ts'
 
@@ -10,16 +10,27 @@ interface DeliveredCommand {
 
 export interface KvApp {
   readonly url: string
-  readonly state: Map<string, unknown>
+  readonly state: ReadonlyMap<string, unknown>
   stop(): Promise<void>
 }
 
 export async function startKvApp(): Promise<KvApp> {
-  const state = new Map<string, unknown>()
+  let state = new Map<string, unknown>()
   let position = 0
   const server = await startServer((request, body, response) => {
     const answer = (status: number, value: unknown) => response.writeHead(status).end(JSON.stringify(value))
     if (request.url === '/raft/position') return answer(200, { position })
+    if (request.url === '/raft/snapshot' && request.method === 'POST') {
+      response.writeHead(200, { 'raft-position': position })
+      for (const item of [...state]) response.write(`${JSON.stringify(item)}\n`)
+      return response.end()
+    }
+    if (request.url === '/raft/snapshot') {
+      const lines = body.toString().split('\n').slice(0, -1)
+      state = new Map(lines.map((line) => JSON.parse(line)))
+      position = Number(request.headers['raft-position'])
+      return response.writeHead(204).end()
+    }
     if (request.url !== '/raft/apply') return answer(404, {})
     const batch = JSON.parse(body.toString()) as { after: number; commands: DeliveredCommand[] }
     if (batch.after !== position) return answer(409, { position })
@@ -32,5 +43,11 @@ export async function startKvApp(): Promise<KvApp> {
     })
     return answer(200, { results })
   })
-  return { url: `${server.url}/raft`, state, stop: server.stop }
+  return {
+    url: `${server.url}/raft`,
+    get state() {
+      return state
+    },
+    stop: server.stop,
+  }
 }

@@ -19,15 +19,26 @@ export interface TestServer {
   stop(): Promise<void>
 }
 
-export async function startServer(
+/** For requests that come whole; one that breaks off is not handed over. */
+export function startServer(
   handle: (request: IncomingMessage, body: Buffer, response: ServerResponse) => void,
 ): Promise<TestServer> {
-  let connections = 0
-  const server = createServer(async (request, response) => {
+  return startStreamServer(async (request, response) => {
     const chunks: Buffer[] = []
-    for await (const chunk of request) chunks.push(chunk as Buffer)
+    try {
+      for await (const chunk of request) chunks.push(chunk as Buffer)
+    } catch {
+      return
+    }
     handle(request, Buffer.concat(chunks), response)
   })
+}
+
+export async function startStreamServer(
+  handle: (request: IncomingMessage, response: ServerResponse) => void,
+): Promise<TestServer> {
+  let connections = 0
+  const server = createServer(handle)
   server.on('connection', () => connections++)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
