@@ -1,0 +1,100 @@
+// What this node knows of every other one, over its restarts: see node/acquaintances.ts. The value is JSON, for people with a pager; a few
+// thousand bytes that are replaced as a whole, in room that was taken when the file was made.
+
+import type { AcquaintanceStore, Standing } from '../node/ports.ts'
+import type { NodeId } from '../raft/entry.ts'
+import { diskFailure, misplaced } from './damage.ts'
+import type { Disk } from './disk.ts'
+import type { SlotFormat } from './slot-file.ts'
+import { SlotFile } from './slot-file.ts'
+
+export const acquaintancesName = 'acquaintances'
+
+/** Room for 64 members with ids and incarnations of 64 characters, whatever characters they are. */
+const format: SlotFormat = { version: 1, slotBytes: 16 * 4096 }
+
+export class AcquaintanceFile implements AcquaintanceStore {
+  readonly #slots: SlotFile
+  #known: ReadonlyMap<NodeId, Standing>
+  #last: Promise<void> = Promise.resolve()
+
+  private constructor(slots: SlotFile, known: ReadonlyMap<NodeId, Standing>) {
+    this.#slots = slots
+    this.#known = known
+  }
+
+  /** Rejects with FatalError: `dataError` when it cannot be trusted, `ioError` when the disk fails. */
+  static async open(disk: Disk, directory: string): Promise<AcquaintanceFile> {
+    try {
+      const exists = (await disk.list(directory)).includes(acquaintancesName)
+      const slots = exists
+        ? await SlotFile.open(disk, directory, acquaintancesName, format)
+        : await SlotFile.create(disk, directory, acquaintancesName, format, encode(new Map()))
+      const known = decode(slots.value)
+      if (known !== null) return new AcquaintanceFile(slots, known)
+      await slots.close()
+      throw misplaced(`${directory}/${acquaintancesName}`, 'It does not hold what a node knows of its peers.')
+    } catch (error) {
+      throw diskFailure(`open what is known of the peers in ${directory}`, error)
+    }
+  }
+
+  load(): ReadonlyMap<NodeId, Standing> {
+    return this.#known
+  }
+
+  /** Resolves when it is durable; calls follow each other. After a failure every one rejects, with FatalError. */
+  save(standings: ReadonlyMap<NodeId, Standing>): Promise<void> {
+    const value = encode(standings)
+    const known = new Map(standings)
+    this.#last = this.#last
+      .then(async () => {
+        await this.#slots.write(value)
+        this.#known = known
+      })
+      .catch((error: unknown) => {
+        throw diskFailure('save what is known of the peers', error)
+      })
+    return this.#last
+  }
+
+  async close(): Promise<void> {
+    await this.#last.catch(() => {})
+    await this.#slots.close()
+  }
+}
+
+interface Row extends Standing {
+  readonly id: NodeId
+}
+
+/** In the order of the map, which is kept. */
+function encode(standings: ReadonlyMap<NodeId, Standing>): Buffer {
+  const rows = [...standings].map(([id, { incarnation, currentTerm, lastIndex }]): Row => {
+    return { id, incarnation, currentTerm, lastIndex }
+  })
+  return Buffer.from(JSON.stringify(rows))
+}
+
+/** Null: something else wrote it. The checksum vouches for the values. */
+function decode(value: Buffer): ReadonlyMap<NodeId, Standing> | null {
+  let rows: unknown
+  try {
+    rows = JSON.parse(value.toString())
+  } catch {
+    return null
+  }
+  if (!Array.isArray(rows) || !rows.every(isRow)) return null
+  return new Map(rows.map(({ id, ...standing }) => [id, standing]))
+}
+
+function isRow(value: unknown): value is Row {
+  if (typeof value !== 'object' || value === null) return false
+  const row: Partial<Record<keyof Row, unknown>> = value
+  return (
+    typeof row.id === 'string' &&
+    typeof row.incarnation === 'string' &&
+    Number.isSafeInteger(row.currentTerm) &&
+    Number.isSafeInteger(row.lastIndex)
+  )
+}

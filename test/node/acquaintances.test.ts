@@ -1,0 +1,302 @@
+// A member that forgot is found out; one that did not is never accused.
+
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import fc from 'fast-check'
+import { Acquaintances, maxAcquaintances } from '../../src/node/acquaintances.ts'
+import type { AcquaintanceStore, Standing } from '../../src/node/ports.ts'
+import { ManualClock } from './fakes.ts'
+
+const whole: Standing = { incarnation: 'aa', currentTerm: 5, lastIndex: 100 }
+
+class FakeStore implements AcquaintanceStore {
+  saved: ReadonlyMap<string, Standing>
+  readonly saves: ReadonlyMap<string, Standing>[] = []
+  holds = false
+  error: Error | null = null
+  #release: () => void = () => {}
+
+  constructor(saved: ReadonlyMap<string, Standing> = new Map()) {
+    this.saved = saved
+  }
+
+  load(): ReadonlyMap<string, Standing> {
+    return this.saved
+  }
+
+  async save(standings: ReadonlyMap<string, Standing>): Promise<void> {
+    this.saves.push(new Map(standings))
+    if (this.holds) {
+      await new Promise<void>((resolve) => {
+        this.#release = resolve
+      })
+    }
+    if (this.error !== null) throw this.error
+    this.saved = new Map(standings)
+  }
+
+  release(): void {
+    this.#release()
+  }
+}
+
+class Kit {
+  readonly clock = new ManualClock()
+  readonly store: FakeStore
+  readonly failures: unknown[] = []
+  acquaintances: Acquaintances
+
+  constructor(saved?: ReadonlyMap<string, Standing>) {
+    this.store = new FakeStore(saved)
+    this.acquaintances = this.#start()
+  }
+
+  /** This node crashes and comes back with what it had saved. */
+  restart(): void {
+    this.acquaintances = this.#start()
+  }
+
+  /** Well past every lazy save. */
+  async wait(): Promise<void> {
+    while (this.clock.advanceToTimer(this.clock.nowMs + 60_000));
+    await turn()
+  }
+
+  #start(): Acquaintances {
+    return new Acquaintances({
+      id: 'n1',
+      store: this.store,
+      after: (delayMs, run) => this.clock.after(delayMs, run),
+      onFailure: (error) => this.failures.push(error),
+    })
+  }
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+async function isPending(promise: Promise<unknown>): Promise<boolean> {
+  let pending = true
+  promise.then(
+    () => {
+      pending = false
+    },
+    () => {
+      pending = false
+    },
+  )
+  await turn()
+  return pending
+}
+
+describe('a member that is not known', () => {
+  test('counts once its incarnation is durable', async () => {
+    const { acquaintances, store } = new Kit()
+    store.holds = true
+    const greeted = acquaintances.greeted('n2', whole)
+    const again = acquaintances.greeted('n2', whole)
+    assert.deepEqual([await isPending(greeted), await isPending(again)], [true, true])
+    store.release()
+    assert.deepEqual([await greeted, await again], [null, null])
+    assert.equal(store.saves.length, 1)
+  })
+
+  test('is remembered without the end of its log, which may yet be truncated', async () => {
+    const { acquaintances, store } = new Kit()
+    await acquaintances.greeted('n2', whole)
+    assert.deepEqual(store.saved.get('n2'), { ...whole, lastIndex: 0 })
+    assert.equal(await acquaintances.greeted('n2', { ...whole, lastIndex: 0 }), null)
+  })
+
+  test('shares its save with others that come at the same time', async () => {
+    const { acquaintances, store } = new Kit()
+    await Promise.all(['n2', 'n3', 'n4', 'n5'].map((id) => acquaintances.greeted(id, whole)))
+    assert.ok(store.saves.length <= 2, `${store.saves.length} saves`)
+    assert.deepEqual([...store.saved.keys()], ['n2', 'n3', 'n4', 'n5'])
+  })
+
+  test('does not count when it cannot be saved, and the node is told, once', async () => {
+    const { acquaintances, store, failures } = new Kit()
+    store.error = new Error('EIO')
+    await assert.rejects(acquaintances.greeted('n2', whole), /EIO/)
+    await assert.rejects(acquaintances.greeted('n2', whole), /EIO/)
+    await assert.rejects(acquaintances.greeted('n3', whole), /EIO/)
+    assert.deepEqual(failures, [store.error])
+    assert.equal(store.saves.length, 1)
+  })
+
+  test('is not replaced by another one that shows itself while it is being saved', async () => {
+    const { acquaintances, store } = new Kit()
+    store.holds = true
+    const first = acquaintances.greeted('n2', whole)
+    assert.match((await acquaintances.greeted('n2', { ...whole, incarnation: 'bb' })) ?? '', /another data directory/)
+    await turn()
+    store.release()
+    assert.equal(await first, null)
+    assert.equal(store.saved.get('n2')?.incarnation, 'aa')
+  })
+})
+
+describe('a member that is known', () => {
+  const known = new Map([['n2', { incarnation: 'aa', currentTerm: 5, lastIndex: 80 }]])
+
+  const table: readonly (readonly [name: string, shown: Partial<Standing>, says: RegExp | null])[] = [
+    ['the same', {}, null],
+    ['a later term', { currentTerm: 6 }, null],
+    ['a longer log', { lastIndex: 200 }, null],
+    ['a log cut back to what is committed', { lastIndex: 80 }, null],
+    [
+      'another incarnation',
+      { incarnation: 'bb' },
+      /^n2 shows another data directory \(bb\) than .* n1 knows .* \(aa\)/,
+    ],
+    ['an emptied directory', { incarnation: 'bb', currentTerm: 0, lastIndex: 0 }, /another data directory/],
+    ['a lower term', { currentTerm: 4 }, /^n2 shows term 4, but showed n1 term 5 before/],
+    ['a shorter log', { lastIndex: 79 }, /^n2 shows a log that ends at 79, but acknowledged 80 to n1 before/],
+  ]
+  for (const [name, shown, says] of table) {
+    test(`and shows ${name} is ${says === null ? 'taken' : 'refused, with the way to rejoin'}`, async () => {
+      const { acquaintances, store } = new Kit(known)
+      const answer = await acquaintances.greeted('n2', { ...whole, ...shown })
+      if (says === null) assert.equal(answer, null)
+      else {
+        assert.match(answer ?? '', says)
+        assert.match(answer ?? '', /forgotten votes or acknowledgements/)
+        assert.match(answer ?? '', /Put its own data directory back, or remove n2 .* add it under a new id\.$/)
+        assert.ok((answer ?? '').length < 1024, 'the handshake carries it whole')
+      }
+      assert.equal(store.saves.length, 0)
+    })
+  }
+
+  test('is refused again and again, and taken when its own directory is back', async () => {
+    const { acquaintances } = new Kit(known)
+    const emptied = { incarnation: 'bb', currentTerm: 0, lastIndex: 0 }
+    assert.notEqual(await acquaintances.greeted('n2', emptied), null)
+    assert.notEqual(await acquaintances.greeted('n2', emptied), null)
+    assert.equal(await acquaintances.greeted('n2', whole), null)
+  })
+
+  test('is held to what it has shown since, also after a restart of this node', async () => {
+    const kit = new Kit(known)
+    await kit.acquaintances.greeted('n2', { ...whole, currentTerm: 7 })
+    kit.acquaintances.acknowledged('n2', 8, 120, 110)
+    await kit.wait()
+    kit.restart()
+    assert.match((await kit.acquaintances.greeted('n2', { ...whole, currentTerm: 7 })) ?? '', /showed n1 term 8/)
+    const shorter = { ...whole, currentTerm: 8, lastIndex: 109 }
+    assert.match((await kit.acquaintances.greeted('n2', shorter)) ?? '', /acknowledged 110 to n1/)
+    assert.equal(await kit.acquaintances.greeted('n2', { ...shorter, lastIndex: 110 }), null)
+  })
+
+  test('is held to what it acknowledged before it was committed, while its term is that one', async () => {
+    const { acquaintances } = new Kit(known)
+    await acquaintances.greeted('n2', whole)
+    acquaintances.acknowledged('n2', 6, 120, 90)
+    const restarted = { ...whole, currentTerm: 6, lastIndex: 119 }
+    assert.match((await acquaintances.greeted('n2', restarted)) ?? '', /acknowledged 120 to n1/)
+    assert.equal(await acquaintances.greeted('n2', { ...restarted, lastIndex: 120 }), null)
+    // The leader of a later term may have truncated all that is not committed.
+    assert.equal(await acquaintances.greeted('n2', { ...restarted, currentTerm: 7, lastIndex: 90 }), null)
+    assert.match((await acquaintances.greeted('n2', { ...restarted, currentTerm: 7, lastIndex: 89 })) ?? '', /90 to n1/)
+  })
+
+  test('is not held to an acknowledgement that comes late, of an earlier term', async () => {
+    const { acquaintances } = new Kit(known)
+    acquaintances.acknowledged('n2', 7, 0, 80)
+    acquaintances.acknowledged('n2', 6, 120, 80)
+    assert.equal(await acquaintances.greeted('n2', { ...whole, currentTerm: 7, lastIndex: 80 }), null)
+  })
+})
+
+describe('what is learned on the way', () => {
+  test('is saved once every few seconds at most, and not at all when it is nothing new', async () => {
+    const kit = new Kit()
+    await kit.acquaintances.greeted('n2', whole)
+    const before = kit.store.saves.length
+    for (let index = 1; index <= 1000; index++) kit.acquaintances.acknowledged('n2', 5, index, index)
+    assert.equal(kit.clock.timers, 1)
+    assert.equal(kit.store.saves.length, before)
+    await kit.wait()
+    assert.equal(kit.store.saves.length, before + 1)
+    assert.deepEqual(kit.store.saved.get('n2'), { incarnation: 'aa', currentTerm: 5, lastIndex: 1000 })
+    kit.acquaintances.acknowledged('n2', 5, 1000, 1000)
+    assert.equal(kit.clock.timers, 0)
+  })
+
+  test('is saved at the close, and nothing is left to run', async () => {
+    const kit = new Kit()
+    await kit.acquaintances.greeted('n2', whole)
+    kit.acquaintances.acknowledged('n2', 9, 50, 40)
+    await kit.acquaintances.close()
+    assert.deepEqual(kit.store.saved.get('n2'), { incarnation: 'aa', currentTerm: 9, lastIndex: 40 })
+    assert.equal(kit.clock.timers, 0)
+    kit.acquaintances.acknowledged('n2', 10, 60, 60)
+    assert.equal(kit.clock.timers, 0)
+  })
+
+  test('and cannot be saved is told to the node, though nobody waits for it', async () => {
+    const kit = new Kit()
+    await kit.acquaintances.greeted('n2', whole)
+    kit.store.error = new Error('EIO')
+    kit.acquaintances.acknowledged('n2', 9, 50, 40)
+    await kit.wait()
+    assert.deepEqual(kit.failures, [kit.store.error])
+    await kit.acquaintances.close()
+  })
+
+  test('from someone who never showed himself is not taken', async () => {
+    const kit = new Kit()
+    kit.acquaintances.acknowledged('n9', 9, 50, 40)
+    assert.equal(kit.clock.timers, 0)
+    assert.equal(await kit.acquaintances.greeted('n9', { incarnation: 'aa', currentTerm: 0, lastIndex: 0 }), null)
+  })
+
+  test('is bounded: those that were not heard of for longest are forgotten', async () => {
+    const { acquaintances, store } = new Kit()
+    for (let i = 0; i < maxAcquaintances; i++) await acquaintances.greeted(`m${i}`, whole)
+    await acquaintances.greeted('m0', whole)
+    await acquaintances.greeted('one more', whole)
+    assert.equal(store.saved.size, maxAcquaintances)
+    assert.ok(store.saved.has('m0') && !store.saved.has('m1') && store.saved.has('one more'))
+  })
+})
+
+test('A member that only ever goes on is never accused; one that goes back behind a promise always is', async () => {
+  const step = fc.record({
+    raisesTerm: fc.boolean(),
+    appends: fc.nat(5),
+    truncates: fc.nat(5),
+    commits: fc.nat(5),
+    restarts: fc.boolean(),
+  })
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 30 }), fc.nat(), async (steps, back) => {
+      const { acquaintances } = new Kit()
+      let term = 1
+      let lastIndex = 0
+      let commitIndex = 0
+      /** Every state that was durable at some time, with whether nothing was promised after it that it does not hold. */
+      const past: { readonly shown: Standing; readonly term: number; readonly index: number }[] = []
+      const shown = (): Standing => ({ incarnation: 'aa', currentTerm: term, lastIndex })
+      assert.equal(await acquaintances.greeted('n2', shown()), null)
+      for (const { raisesTerm, appends, truncates, commits, restarts } of steps) {
+        if (raisesTerm) {
+          term++
+          // Only the leader of a later term truncates, and never what is committed.
+          lastIndex = Math.max(commitIndex, lastIndex - truncates)
+        }
+        lastIndex += appends
+        acquaintances.acknowledged('n2', term, lastIndex, commitIndex)
+        commitIndex = Math.min(lastIndex, commitIndex + commits)
+        past.push({ shown: shown(), term, index: lastIndex })
+        if (restarts) assert.equal(await acquaintances.greeted('n2', shown()), null)
+      }
+      const older = past[back % past.length]
+      const forgets = older !== undefined && (older.term < term || older.index < lastIndex)
+      const answer = await acquaintances.greeted('n2', older?.shown ?? shown())
+      assert.equal(answer !== null, forgets)
+    }),
+  )
+})
