@@ -5,15 +5,21 @@ import type {
   ApplierEvents,
   Clock,
   CommittedEntries,
+  IncomingSnapshot,
+  MachineSnapshot,
   Peer,
   PeerMessage,
+  SnapshotFile,
+  SnapshotHeader,
   Storage,
+  StoredSnapshot,
   Transport,
   TransportEvents,
 } from '../../src/node/ports.ts'
 import type { Member } from '../../src/raft/configuration.ts'
-import type { Entry, NodeId } from '../../src/raft/entry.ts'
+import type { Entry, EntryId, NodeId } from '../../src/raft/entry.ts'
 import type { Recovered, Save } from '../../src/raft/work.ts'
+import { FakeShelf } from './fake-shelf.ts'
 
 export class ManualClock implements Clock {
   nowMs = 0
@@ -83,23 +89,52 @@ export class FakeStorage implements Storage {
   readonly held: (Held<void> & { readonly id: number })[] = []
   readonly reads: HeldRead[] = []
   holdsSaves = false
+  isFull = false
+  /** Of its snapshots. */
+  readonly shelf: FakeShelf
+  readonly compacted: EntryId[] = []
   readonly #journal: string[]
 
   constructor(journal: string[], recovered: Recovered, entries: readonly Entry[]) {
     this.#journal = journal
     this.recovered = recovered
     this.entries = entries
+    this.shelf = new FakeShelf(journal)
+    if (recovered.snapshot !== null) this.shelf.put({ ...recovered.snapshot, machinePosition: 0 })
   }
 
-  save(save: Save): Promise<void> {
+  async save(save: Save): Promise<void> {
     this.#journal.push(`save ${save.id}`)
     this.saves.push(save)
-    if (!this.holdsSaves) return Promise.resolve()
-    return new Promise((resolve, reject) => this.held.push({ id: save.id, resolve, reject }))
+    if (this.holdsSaves) {
+      await new Promise<void>((resolve, reject) => this.held.push({ id: save.id, resolve, reject }))
+    }
+    if (save.snapshot !== null) this.shelf.install(save.snapshot)
   }
 
   read(from: number, through: number): Promise<readonly Entry[]> {
     return new Promise((resolve, reject) => this.reads.push({ from, through, resolve, reject }))
+  }
+
+  compact(through: EntryId): void {
+    this.#journal.push(`compact ${through.index}`)
+    this.compacted.push(through)
+  }
+
+  takeSnapshot(header: SnapshotHeader, body: AsyncIterable<Uint8Array>): Promise<SnapshotFile> {
+    return this.shelf.takeSnapshot(header, body)
+  }
+
+  openSnapshot(): Promise<StoredSnapshot | null> {
+    return this.shelf.openSnapshot()
+  }
+
+  get newestSnapshot(): SnapshotFile | null {
+    return this.shelf.newestSnapshot
+  }
+
+  receiveSnapshot(file: SnapshotFile): Promise<IncomingSnapshot> {
+    return this.shelf.receiveSnapshot(file)
   }
 
   async close(): Promise<void> {
@@ -141,7 +176,7 @@ export class FakeTransport implements Transport {
   peers(): readonly Peer[] {
     return this.members
       .filter(({ id }) => id !== 'n1')
-      .map(({ id }) => ({ id, connected: this.connected.has(id), appUrl: `http://${id}.test` }))
+      .map(({ id }) => ({ id, connected: this.connected.has(id), appUrl: `http://${id}.test`, refusal: null }))
   }
 
   async close(): Promise<void> {
@@ -155,10 +190,16 @@ export class FakeApplier implements Applier {
   entries: CommittedEntries | null = null
   events: ApplierEvents | null = null
   commitIndex = 0
+  /** What the state machine says when it is asked for a picture of its state. */
+  picture: () => Promise<MachineSnapshot | null> = async () => this.pictureOf(['state'])
+  /** Pictures that were given and neither read to their end nor given up. */
+  openPictures = 0
   readonly #journal: string[]
+  readonly #name: string
 
-  constructor(journal: string[]) {
+  constructor(journal: string[], name = '') {
     this.#journal = journal
+    this.#name = name
   }
 
   start(entries: CommittedEntries, events: ApplierEvents): void {
@@ -167,11 +208,45 @@ export class FakeApplier implements Applier {
   }
 
   commit(index: number): void {
-    this.#journal.push(`commit ${index}`)
+    this.#journal.push(`${this.#name}commit ${index}`)
     this.commitIndex = index
   }
 
+  snapshot(): Promise<MachineSnapshot | null> {
+    this.#journal.push(`${this.#name}picture at ${this.appliedIndex}`)
+    return this.picture()
+  }
+
+  /** Each part comes when the one before it was taken and, of an asynchronous source, when it is there. */
+  pictureOf(parts: Iterable<string> | AsyncIterable<string>): MachineSnapshot {
+    this.openPictures += 1
+    const close = () => {
+      if (isOpen) this.openPictures -= 1
+      isOpen = false
+    }
+    let isOpen = true
+    const source = (async function* () {
+      yield* parts
+    })()
+    const body: AsyncIterableIterator<Uint8Array> = {
+      async next() {
+        const step = await source.next()
+        if (step.done !== true) return { done: false, value: Buffer.from(step.value) }
+        close()
+        return { done: true, value: undefined }
+      },
+      async return() {
+        close()
+        return { done: true, value: undefined }
+      },
+      [Symbol.asyncIterator]() {
+        return this
+      },
+    }
+    return { appliedIndex: this.appliedIndex, position: this.appliedIndex, body }
+  }
+
   async close(): Promise<void> {
-    this.#journal.push('close applier')
+    this.#journal.push(`close ${this.#name}applier`)
   }
 }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { appendEntries, logOf } from '../raft/entries.ts'
-import { command, follower, forwarded, leader, momentMs, timeoutMs } from './node-kit.ts'
+import { command, follower, forwarded, leader, matched, momentMs, timeoutMs } from './node-kit.ts'
 import { watch } from './watched.ts'
 
 test('Entries that left memory are read from storage for a follower that lags, as far as they are durable', async () => {
@@ -14,15 +14,7 @@ test('Entries that left memory are read from storage for a follower that lags, a
   await kit.settle()
   assert.equal(kit.lastIndex, 5)
   kit.forget()
-  await kit.receive({
-    type: 'AppendEntriesResponse',
-    from: 'n3',
-    to: 'n1',
-    term,
-    round: 0,
-    success: true,
-    matchIndex: 0,
-  })
+  await kit.receive(matched({ from: 'n3', term, matchIndex: 0 }))
   const [load, ...more] = kit.storage.reads
   assert(load !== undefined && more.length === 0, 'One read from storage was expected')
   assert.deepEqual([load.from, load.through], [1, 4])
@@ -95,8 +87,7 @@ test('The next entries announce the commit themselves', async () => {
   kit.node.proposeCommitted(command(), timeoutMs)
   await kit.settle()
   kit.forget()
-  const [from, matchIndex] = ['n2', 2]
-  await kit.receive({ type: 'AppendEntriesResponse', from, to: 'n1', term: 1, round: 0, success: true, matchIndex })
+  await kit.receive(matched({ from: 'n2', term: 1, matchIndex: 2 }))
   const sent = () => kit.sent('AppendEntries').filter(({ to }) => to === 'n2')
   assert.deepEqual(
     sent().map(({ leaderCommit, entries }) => [leaderCommit, entries.length]),

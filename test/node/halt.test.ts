@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { exitCodes, FatalError } from '../../src/errors.ts'
 import { appendEntries, encodeEntry, logOf, requestVote } from '../raft/entries.ts'
-import { command, follower, forwarded, leader, timeoutMs } from './node-kit.ts'
+import { command, follower, forwarded, leader, matched, timeoutMs } from './node-kit.ts'
 import { watch } from './watched.ts'
 
 for (const { name, error, exitCode } of [
@@ -93,8 +93,7 @@ test('A halted node does nothing any more: no turn, no timer, no message, no new
 test('A read from storage that fails halts the node', async () => {
   const kit = await leader({ log: [1, 1, 1] }, ['n2'])
   const term = kit.node.currentTerm
-  const from = 'n3'
-  await kit.receive({ type: 'AppendEntriesResponse', from, to: 'n1', term, round: 0, success: true, matchIndex: 0 })
+  await kit.receive(matched({ from: 'n3', term, matchIndex: 0 }))
   kit.storage.reads[0]?.reject(new FatalError(exitCodes.dataError, 'Entry 2 is damaged'))
   await kit.settle()
   assert.deepEqual(

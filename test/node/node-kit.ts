@@ -6,7 +6,7 @@ import { setImmediate as microtasksDone } from 'node:timers/promises'
 import type { FatalError } from '../../src/errors.ts'
 import { type NodeOptions, RaftNode } from '../../src/node/node.ts'
 import type { NodeEvent, PeerMessage } from '../../src/node/ports.ts'
-import { type Entry, isCommand, type NodeId } from '../../src/raft/entry.ts'
+import { type Entry, type EntryId, isCommand, type NodeId } from '../../src/raft/entry.ts'
 import type { AppendEntries } from '../../src/raft/messages.ts'
 import { appendEntries, encodeEntry, founding, logOf } from '../raft/entries.ts'
 import { FakeApplier, FakeStorage, FakeTransport, ManualClock } from './fakes.ts'
@@ -23,8 +23,15 @@ export const testTimings = { electionTimeoutMinMs: 1000, electionTimeoutMaxMs: 2
 export interface KitSetup {
   readonly voters?: readonly NodeId[]
   readonly learners?: readonly NodeId[]
-  /** The term of every entry on the disk at the start. */
+  /** The term of every entry on the disk at the start, those behind `base`. */
   readonly log?: readonly number[]
+  /** The last entry of the snapshot that is on the disk at the start. */
+  readonly snapshot?: EntryId
+  /** The entry before the first one of the log; the snapshot's last one unless it is given. */
+  readonly base?: EntryId
+  /** With an application that only watches. */
+  readonly watched?: boolean
+  readonly snapshots?: Partial<NodeOptions['snapshots']>
   readonly raft?: Partial<NodeOptions['raft']>
   readonly limits?: Partial<NodeOptions['limits']>
   readonly encodeEntry?: NodeOptions['encodeEntry']
@@ -39,6 +46,7 @@ export class NodeKit {
   readonly storage: FakeStorage
   readonly transport: FakeTransport
   readonly applier = new FakeApplier(this.journal)
+  readonly watcher: FakeApplier | null
   readonly events: NodeEvent[] = []
   readonly fatal: FatalError[] = []
   readonly node: RaftNode
@@ -47,22 +55,31 @@ export class NodeKit {
 
   constructor(setup: KitSetup = {}) {
     const { voters = ['n1', 'n2', 'n3'], learners = [], log = [] } = setup
+    const base = setup.base ?? setup.snapshot ?? { term: 0, index: 0 }
+    const lastIndex = base.index + log.length
+    const configuration = founding(voters, learners)
+    const snapshot =
+      setup.snapshot === undefined
+        ? null
+        : { lastIncluded: setup.snapshot, timestampMs: setup.snapshot.index, configuration }
     const recovered = {
-      hardState: { currentTerm: log.at(-1) ?? 0, votedFor: null },
-      base: { term: 0, index: 0 },
-      termRuns: log.flatMap((term, i) => (term === log[i - 1] ? [] : [{ from: i + 1, term }])),
-      lastIndex: log.length,
-      lastTimestampMs: log.length,
-      configurations: [founding(voters, learners)],
+      hardState: { currentTerm: log.at(-1) ?? base.term, votedFor: null },
+      snapshot,
+      base,
+      termRuns: log.flatMap((term, i) => (term === log[i - 1] ? [] : [{ from: base.index + i + 1, term }])),
+      lastIndex,
+      lastTimestampMs: lastIndex,
+      configurations: [configuration],
     }
-    this.storage = new FakeStorage(this.journal, recovered, logOf(log))
+    this.storage = new FakeStorage(this.journal, recovered, logOf(log, base.index + 1))
+    this.watcher = setup.watched === true ? new FakeApplier(this.journal, 'watcher ') : null
     this.transport = new FakeTransport(this.journal, [...voters, ...learners])
     this.node = new RaftNode({
       id: 'n1',
       storage: this.storage,
       transport: this.transport,
       applier: this.applier,
-      watcher: null,
+      watcher: this.watcher,
       clock: this.clock,
       random: () => 0.5,
       encodeEntry: setup.encodeEntry ?? encodeEntry,
@@ -73,8 +90,10 @@ export class NodeKit {
         maxMessageBytes: 64 * 1024,
         maxUncommittedBytes: 1024 * 1024,
         maxCachedBytes: 1024 * 1024,
+        maxLogEntries: 0,
         ...setup.raft,
       },
+      snapshots: { threshold: 1_000_000, bytesPerSecond: 1024 * 1024 * 1024, ...setup.snapshots },
       limits: { maxPendingProposals: 1000, maxPendingBytes: 1024 * 1024, ...setup.limits },
       appUrl: 'http://n1.test',
       onFatal: (error) => this.fatal.push(error),
@@ -138,7 +157,7 @@ export class NodeKit {
         this.#answered.add(sent)
         const matchIndex = sent.prev.index + sent.entries.length
         const { to: from, term, round } = sent
-        await this.receive({ type: 'AppendEntriesResponse', from, to: 'n1', term, round, success: true, matchIndex })
+        await this.receive(matched({ from, term, round, matchIndex }))
       }
     }
     assert.fail('AppendEntries follow each other without an end')
@@ -183,11 +202,27 @@ export async function leader(setup: KitSetup = {}, others: readonly NodeId[] = [
 }
 
 /** Follows n2 in the given term. */
-export async function follower(setup: KitSetup = {}, term = (setup.log?.at(-1) ?? 0) + 1): Promise<NodeKit> {
+export async function follower(
+  setup: KitSetup = {},
+  term = (setup.log?.at(-1) ?? setup.snapshot?.term ?? 0) + 1,
+): Promise<NodeKit> {
   const kit = await started(setup)
-  await kit.receive(appendEntries({ term, prev: { term: setup.log?.at(-1) ?? 0, index: setup.log?.length ?? 0 } }))
+  const { base, lastIndex } = kit.storage.recovered
+  await kit.receive(appendEntries({ term, prev: { term: setup.log?.at(-1) ?? base.term, index: lastIndex } }))
   kit.forget()
   return kit
+}
+
+/** A follower's log is equal to that of n1 through `matchIndex`. */
+export function matched(fields: {
+  readonly from: NodeId
+  readonly term: number
+  readonly matchIndex: number
+  readonly round?: number
+  readonly isStorageFull?: boolean
+}) {
+  const defaults = { type: 'AppendEntriesResponse', to: 'n1', round: 0, isStorageFull: false, success: true } as const
+  return { ...defaults, ...fields }
 }
 
 /** A command as the leader of the term would append it. */

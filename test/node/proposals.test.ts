@@ -154,7 +154,7 @@ for (const { name, changed, sizes, expected } of [
 test('Every way to an answer makes room again, in count and in bytes', async () => {
   for (const finish of [
     (bench: Bench) => bench.apply([1, 1, 1]),
-    (bench: Bench) => bench.proposals.refuseFull(1, 1),
+    (bench: Bench) => bench.proposals.refuseFull(1, 1, 'tail-full'),
     (bench: Bench) => bench.proposals.expire(timeoutMs),
   ]) {
     const bench = new Bench({ maxPendingProposals: 1, maxPendingBytes: 10 })
@@ -191,7 +191,7 @@ for (const { name, handedTerm, refusedTerm, taken } of [
     const other = new Bench()
     const refusedAsFull = other.add()
     other.take(handedTerm)
-    other.proposals.refuseFull(1, refusedTerm)
+    other.proposals.refuseFull(1, refusedTerm, 'tail-full')
     await settled()
     assert.equal(waiting.state, 'pending')
     assert.equal(refusedAsFull.state, taken.length === 0 ? 'pending' : 'too-many-proposals/not_applied')
@@ -204,11 +204,11 @@ test('A refusal of what is queued, committed or answered changes nothing', async
   bench.take(1)
   bench.commit([1, 1, 1])
   bench.proposals.requeue(1, 1, 0)
-  bench.proposals.refuseFull(1, 1)
+  bench.proposals.refuseFull(1, 1, 'tail-full')
   const queued = bench.add()
   bench.proposals.requeue(2, 1, 0)
   bench.proposals.requeue(99, 1, 0)
-  bench.proposals.refuseFull(99, 1)
+  bench.proposals.refuseFull(99, 1, 'tail-full')
   await settled()
   assert.deepEqual([committed.state, queued.state], ['pending', 'pending'])
   assert.deepEqual(bench.take(2), [2])
