@@ -16,6 +16,16 @@ export function misplaced(path: string, problem: string, remedy = usualRemedy): 
   return new FatalError(exitCodes.dataError, `Cannot use ${path}. ${problem} ${remedy}`)
 }
 
+/** For a new directory on a full disk: what is there by now is no node yet, and a later start begins anew. */
+export function noRoomToFound(directory: string, bytes: number, cause: unknown): FatalError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new FatalError(
+    exitCodes.ioError,
+    `Cannot found a node in ${directory}: ${reason}. It takes about ${Math.ceil(bytes / 2 ** 20)} MiB: make room and start again.`,
+    { cause },
+  )
+}
+
 /** Whatever the disk answered, as the end of the process; what is fatal already stays what it is. */
 export function diskFailure(attempt: string, cause: unknown): FatalError {
   if (cause instanceof FatalError) return cause

@@ -12,6 +12,8 @@ export interface Disk {
   rename(from: string, to: string): Promise<void>
   remove(path: string): Promise<void>
   syncDirectory(path: string): Promise<void>
+  /** How much a file in the directory could take. A quota may leave less. */
+  freeBytes(directory: string): Promise<number>
 }
 
 export type OpenMode = 'read' | 'update' | 'create'

@@ -20,12 +20,16 @@ import {
   segmentName,
 } from './segment.ts'
 import { SegmentAllocator } from './segment-allocator.ts'
+import type { Space } from './space.ts'
 
 /** Bounds how long one write holds the loop, and what a segment's unused end can waste. */
 export const maxBatchBytes = 1024 * 1024
 
 export interface LogOptions {
   readonly disk: Disk
+  /** The same, for reading what was written long ago. */
+  readonly reading: Disk
+  readonly space: Space
   readonly directory: string
   readonly identity: LogIdentity
   readonly segmentBytes: number
@@ -52,7 +56,7 @@ export class Log {
   private constructor(options: LogOptions, recovered: RecoveredLog, file: DiskFile) {
     this.#options = options
     this.#index = recovered.contents.index
-    this.#reader = new LogReader(options.disk, options.directory, this.#index)
+    this.#reader = new LogReader(options.reading, options.directory, this.#index)
     this.#allocator = new SegmentAllocator(options, recovered.end.segment, recovered.prepared)
     this.#firstSegment = recovered.firstSegment
     this.#wantedFrom = recovered.contents.baseSegment
@@ -132,6 +136,11 @@ export class Log {
     this.#removeUnwanted()
   }
 
+  /** A mark can be written without waiting for a segment. */
+  get hasRoomForMark(): boolean {
+    return this.#end.offset + batchHeaderBytes <= this.#options.segmentBytes || this.#allocator.isReady
+  }
+
   /** An empty batch: says that everything before it was durable. */
   async mark(): Promise<void> {
     await this.#write(this.#space(batchHeaderBytes), 0, 0)
@@ -154,11 +163,21 @@ export class Log {
     if (full && this.#end.offset > segmentHeaderBytes) await this.#rollOver()
     const position = this.#end
     sealBatch(bytes, { identity: this.#options.identity, position, mark, records, firstIndex })
-    this.#file.write(bytes, position.offset)
+    await this.#put(bytes, position.offset)
     await this.#file.sync()
     this.#end = { segment: position.segment, offset: position.offset + bytes.length }
     this.#allocator.used(this.#end.offset)
     return position
+  }
+
+  /** Into the page cache, where there is room for it. A file system that writes to new places, or a batch larger than a segment, may have to wait. */
+  async #put(bytes: Buffer, offset: number): Promise<void> {
+    try {
+      this.#file.write(bytes, offset)
+    } catch (error) {
+      // Nobody was told of what is written by now, and nothing follows it: left like this it is a torn tail.
+      await this.#options.space.retry(error, bytes.length, () => this.#file.write(bytes, offset))
+    }
   }
 
   #encode(entries: readonly Entry[], from: number, through: number): Buffer {

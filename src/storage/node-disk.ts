@@ -1,7 +1,21 @@
 // The real disk. The only file of the storage, besides the directory lock, that imports node:fs.
 // File descriptors and callbacks, because FileHandle costs more in the one place that matters: a sync for every append.
 
-import { close, fdatasync, fstat, fsync, mkdir, open, read, readdir, rename, unlink, write, writeSync } from 'node:fs'
+import {
+  close,
+  fdatasync,
+  fstat,
+  fsync,
+  mkdir,
+  open,
+  read,
+  readdir,
+  rename,
+  statfs,
+  unlink,
+  write,
+  writeSync,
+} from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import type { Disk, DiskFile, OpenMode } from './disk.ts'
@@ -35,6 +49,10 @@ export const nodeDisk: Disk = {
   rename: promisify(rename),
   remove: promisify(unlink),
   syncDirectory,
+  async freeBytes(directory) {
+    const { bavail, bsize } = await promisify(statfs)(directory)
+    return bavail * bsize
+  },
 }
 
 async function syncDirectory(path: string): Promise<void> {
@@ -50,6 +68,15 @@ function unlessForbidden(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EACCES' && error.code !== 'EPERM') throw error
 }
 
+/** A write that says neither what is wrong nor that it did anything. */
+function tookNoMore(done: number, bytes: number): Error {
+  return Object.assign(new Error(`ENOSPC: wrote ${done} of ${bytes} bytes, then the disk took no more`), {
+    code: 'ENOSPC',
+  })
+}
+
+// A write may be short: then the rest follows, and says what was in the way. The kernel interrupts (EINTR) or postpones (EAGAIN) no
+// operation on a regular file of a local disk, and libuv repeats what a network's was interrupted in; what is left of these is fatal.
 class NodeFile implements DiskFile {
   readonly #descriptor: number
 
@@ -74,7 +101,7 @@ class NodeFile implements DiskFile {
   write(bytes: Uint8Array, position: number): void {
     for (let done = 0; done < bytes.length; ) {
       const count = writeSync(this.#descriptor, bytes, done, bytes.length - done, position + done)
-      if (count === 0) throw new Error(`Wrote ${done} of ${bytes.length} bytes, then the disk took no more`)
+      if (count === 0) throw tookNoMore(done, bytes.length)
       done += count
     }
   }
@@ -82,7 +109,7 @@ class NodeFile implements DiskFile {
   async zeroFill(from: number, to: number): Promise<void> {
     for (let position = from; position < to; ) {
       const count = await this.#writeZeros(Math.min(zeros.length, to - position), position)
-      if (count === 0) throw new Error(`Zeroed ${position - from} of ${to - from} bytes, then the disk took no more`)
+      if (count === 0) throw tookNoMore(position - from, to - from)
       position += count
     }
   }

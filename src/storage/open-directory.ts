@@ -5,9 +5,9 @@
 import { exitCodes, FatalError } from '../errors.ts'
 import type { SnapshotHeader } from '../node/ports.ts'
 import type { Recovered } from '../raft/work.ts'
-import { misplaced } from './damage.ts'
+import { misplaced, noRoomToFound } from './damage.ts'
 import type { Disk } from './disk.ts'
-import { createDurably, temporaryEnding } from './disk.ts'
+import { createDurably, isOutOfRoom, temporaryEnding } from './disk.ts'
 import type { LogContents } from './log-contents.ts'
 import type { Identity } from './metafile.ts'
 import { Metafile, metafileName } from './metafile.ts'
@@ -44,7 +44,9 @@ export async function openDirectory(options: DirectoryOptions): Promise<OpenedDi
   const names = await disk.list(directory)
   for (const name of names) if (isUnfinished(name)) await disk.remove(`${directory}/${name}`)
   const isNew = !names.includes(metafileName)
-  const metafile = isNew ? await found(options) : await Metafile.open(disk, directory)
+  const metafile = isNew
+    ? await found(options).catch((error) => refuseWithoutRoom(options, error))
+    : await Metafile.open(disk, directory)
   try {
     checkIdentity(options, metafile.identity)
     const { cluster, incarnation } = metafile.identity
@@ -88,6 +90,10 @@ async function found(options: DirectoryOptions): Promise<Metafile> {
     await file.zeroFill(header.length, segmentBytes)
   })
   return Metafile.create(disk, directory, identity)
+}
+
+function refuseWithoutRoom({ directory, segmentBytes }: DirectoryOptions, error: unknown): never {
+  throw isOutOfRoom(error) ? noRoomToFound(directory, segmentBytes, error) : error
 }
 
 function isUnfinished(name: string): boolean {

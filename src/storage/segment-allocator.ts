@@ -1,17 +1,20 @@
 // Makes the segments of the log ahead of need and off the hot path, so that an append never waits for space. The work is spread over the
 // appends: twice as much of the next segment is made as was used of the current one, so that it never comes as one burst that holds up the disk.
-// A segment appears under its name only when its header and its zeros are durable.
+// A segment appears under its name only when its header and its zeros are durable. Want of room is never an error here: it ends some time.
 
+import { StorageFullError } from '../errors.ts'
 import type { Disk, DiskFile } from './disk.ts'
 import { createDurably } from './disk.ts'
 import type { LogIdentity } from './segment.ts'
 import { encodeSegmentHeader, segmentHeaderBytes, segmentName } from './segment.ts'
+import type { Space } from './space.ts'
 
 // Between two chunks the appends of the running segment get their turn at the disk.
 const chunkBytes = 256 * 1024
 
 export interface AllocatorOptions {
   readonly disk: Disk
+  readonly space: Space
   readonly directory: string
   readonly identity: LogIdentity
   readonly segmentBytes: number
@@ -44,14 +47,13 @@ export class SegmentAllocator {
   /** Sees to it that a segment will be ready when the current one is full. */
   prepare(): void {
     if (this.#making || this.#ready.length > 0 || this.#closing) return
-    this.#making = this.#make()
-      .catch((error: unknown) => {
-        // Of all failures only a full disk is no reason to stop yet: nothing was lost, and space may come before the need.
-        if (!this.#closing && !isDiskFull(error)) this.#options.onFailure(error)
-      })
-      .finally(() => {
-        this.#making = null
-      })
+    this.#making = this.#makeSomeTime().finally(() => {
+      this.#making = null
+    })
+    // Perhaps nobody waits for it yet. That there is no room when the storage is closed is no failure.
+    this.#making.catch((error: unknown) => {
+      if (!this.#closing && !(error instanceof StorageFullError)) this.#options.onFailure(error)
+    })
   }
 
   /** So much of the current segment is used. */
@@ -59,11 +61,16 @@ export class SegmentAllocator {
     this.#due(2 * bytes)
   }
 
-  /** The next segment, opened. Rejects when it cannot be made. */
+  /** The next segment exists: to take it needs no room, and no time. */
+  get isReady(): boolean {
+    return this.#ready.length > 0
+  }
+
+  /** The next segment, opened; on a full disk that takes until there is room. Rejects when the disk fails, or is closed before that. */
   async take(): Promise<Segment> {
     this.#due(Number.POSITIVE_INFINITY)
+    this.prepare()
     if (this.#making) await this.#making
-    if (this.#ready.length === 0) await this.#make()
     const number = this.#ready.shift() as number
     const file = await this.#options.disk.open(`${this.#options.directory}/${segmentName(number)}`, 'update')
     this.#dueBytes = chunkBytes
@@ -74,7 +81,7 @@ export class SegmentAllocator {
   async close(): Promise<void> {
     this.#closing = true
     this.#due(Number.POSITIVE_INFINITY)
-    await this.#making
+    await this.#making?.catch(() => {})
   }
 
   #moreIsDue(): Promise<void> {
@@ -88,6 +95,15 @@ export class SegmentAllocator {
     this.#dueBytes = bytes
     this.#becomesDue?.()
     this.#becomesDue = null
+  }
+
+  async #makeSomeTime(): Promise<void> {
+    const { space, segmentBytes } = this.#options
+    await this.#make().catch((error: unknown) => {
+      // The reserve comes back after this one, so it must not wait for appends that may be refused until then.
+      this.#due(Number.POSITIVE_INFINITY)
+      return space.retry(error, segmentBytes, () => this.#make())
+    })
   }
 
   async #make(): Promise<void> {
@@ -105,8 +121,4 @@ export class SegmentAllocator {
     this.#next = number + 1
     this.#ready.push(number)
   }
-}
-
-function isDiskFull(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
 }

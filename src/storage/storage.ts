@@ -3,7 +3,7 @@
 // the last thing that happens here: every pending and later save rejects, and nothing is tried again.
 
 import assert from 'node:assert/strict'
-import { exitCodes, FatalError } from '../errors.ts'
+import { exitCodes, FatalError, StorageFullError } from '../errors.ts'
 import type { IncomingSnapshot, SnapshotFile, SnapshotHeader, Storage, StoredSnapshot } from '../node/ports.ts'
 import type { Entry, EntryId } from '../raft/entry.ts'
 import type { SnapshotMetadata } from '../raft/snapshot.ts'
@@ -13,12 +13,14 @@ import type { Disk } from './disk.ts'
 import { Group } from './group.ts'
 import { Log } from './log.ts'
 import type { Identity, Metafile } from './metafile.ts'
+import { oneAtATime } from './one-at-a-time.ts'
 import type { OpenedDirectory } from './open-directory.ts'
 import { openDirectory } from './open-directory.ts'
 import type { TornTail } from './recover-log.ts'
 import { Remover } from './remover.ts'
 import { segmentHeaderBytes } from './segment.ts'
 import { SnapshotStore } from './snapshot-store.ts'
+import { Space } from './space.ts'
 
 export interface StorageOptions {
   readonly disk: Disk
@@ -30,10 +32,14 @@ export interface StorageOptions {
   }
   /** Size of a segment of the log; 16 MiB by default. One is read into memory at a time when the node starts. */
   readonly segmentBytes?: number
+  /** Size of the file that is given up when the disk is full; none by default. */
+  readonly reserveBytes?: number
   /** Runs once after a delay; the returned function cancels it. */
   readonly after: (delayMs: number, run: () => void) => () => void
   /** The remains of a write that was never acknowledged were cut: worth a line in the log. */
   readonly onTornTail?: (tail: TornTail) => void
+  /** There is no room on the disk, or there is again; called at each change of `isFull`, which is how it begins. */
+  readonly onSpace?: (isFull: boolean) => void
   /** The disk failed, perhaps where no save waits for it: the process must stop. Called once. */
   readonly onFailure?: (error: FatalError) => void
 }
@@ -44,6 +50,8 @@ export interface DurableStorage extends Storage {
   readonly incarnation: string
   /** The directory was founded by this call. */
   readonly isNew: boolean
+  /** For other files in the data directory: what hangs here never keeps a thread that the log needs. */
+  readonly background: Disk
 }
 
 const defaultSegmentBytes = 16 * 1024 * 1024
@@ -69,21 +77,41 @@ export async function openStorage(options: StorageOptions): Promise<DurableStora
     const failures = { report: (error: unknown): FatalError => diskFailure(`open ${directory}`, error) }
     const onFailure = (error: unknown): void => void failures.report(error)
     const failed = (error: unknown) => failures.report(error)
-    const remover = new Remover({ disk, directory, onFailure })
+    const background = oneAtATime(disk)
+    const space = await Space.open({
+      disk: background,
+      directory,
+      reserveBytes: options.reserveBytes ?? 0,
+      besideBytes: segmentBytes,
+      after: options.after,
+      onSpace: (isFull) => options.onSpace?.(isFull),
+      onFailure,
+    })
+    const remover = new Remover({ disk: background, directory, onFailure })
     const log = await Log.open(
-      { disk, directory, identity: opened.logIdentity, segmentBytes, remover, onFailure },
+      {
+        disk,
+        reading: oneAtATime(disk),
+        space,
+        directory,
+        identity: opened.logIdentity,
+        segmentBytes,
+        remover,
+        onFailure,
+      },
       opened.log,
     )
     const { cluster } = opened.metafile.identity
-    const snapshots = new SnapshotStore({ disk, directory, cluster, remover, failed }, opened.snapshots)
+    const snapshots = new SnapshotStore({ disk: background, directory, cluster, remover, failed }, opened.snapshots)
     if (opened.isLogSuperseded) {
       log.forgetAll(opened.recovered.base.index)
       await log.beginAfter(opened.recovered.base)
     }
-    const storage = new SerialStorage(options, opened, { log, snapshots, remover })
+    const storage = new SerialStorage(options, opened, { log, snapshots, remover, space, background })
     failures.report = (error) => storage.fail(error)
     log.start()
     snapshots.start()
+    space.start()
     return storage
   } catch (error) {
     throw diskFailure(`open the data directory ${directory}`, error)
@@ -91,6 +119,8 @@ export async function openStorage(options: StorageOptions): Promise<DurableStora
 }
 
 interface Parts {
+  readonly space: Space
+  readonly background: Disk
   readonly log: Log
   readonly snapshots: SnapshotStore
   readonly remover: Remover
@@ -99,11 +129,13 @@ interface Parts {
 class SerialStorage implements DurableStorage {
   readonly recovered: Recovered
   readonly isNew: boolean
+  readonly background: Disk
   readonly #options: StorageOptions
   readonly #metafile: Metafile
   readonly #log: Log
   readonly #snapshots: SnapshotStore
   readonly #remover: Remover
+  readonly #space: Space
   #pending = new Group()
   /** A group or a mark is being written, and `#work` resolves when nothing is left to be. */
   #busy = false
@@ -126,6 +158,8 @@ class SerialStorage implements DurableStorage {
     this.#log = parts.log
     this.#snapshots = parts.snapshots
     this.#remover = parts.remover
+    this.#space = parts.space
+    this.background = parts.background
     this.recovered = recovered
     this.isNew = isNew
     this.#lastIndex = recovered.lastIndex
@@ -140,6 +174,10 @@ class SerialStorage implements DurableStorage {
 
   get incarnation(): string {
     return this.#metafile.identity.incarnation
+  }
+
+  get isFull(): boolean {
+    return this.#space.isFull
   }
 
   save(save: Save): Promise<void> {
@@ -202,7 +240,7 @@ class SerialStorage implements DurableStorage {
     return this.#snapshots.receive(file)
   }
 
-  /** Finishes what is in flight, and marks it, so that the next start finds no doubt. */
+  /** Finishes what is in flight, and marks it, so that the next start finds no doubt. Saves that wait for room are given up. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -216,6 +254,7 @@ class SerialStorage implements DurableStorage {
     this.#cancelIdle = null
     this.#inFlight?.reject(failure)
     this.#pending.reject(failure)
+    void this.#space.close()
     this.#options.onFailure?.(failure)
     return failure
   }
@@ -234,6 +273,18 @@ class SerialStorage implements DurableStorage {
     this.#lastIndex = index
   }
 
+  #endAt(error: unknown): void {
+    if (!(this.#closing && error instanceof StorageFullError)) {
+      this.fail(error)
+      return
+    }
+    // Nothing is wrong with the disk, but it has no room, and nobody waits for that any more.
+    this.#inFlight?.reject(error)
+    this.#pending.reject(error)
+    this.#inFlight = null
+    this.#pending = new Group()
+  }
+
   #start(): void {
     if (this.#busy) return
     this.#busy = true
@@ -245,7 +296,7 @@ class SerialStorage implements DurableStorage {
     try {
       while (!this.#failure && !this.#pending.isEmpty) await this.#commit(this.#takePending())
     } catch (error) {
-      this.fail(error)
+      this.#endAt(error)
     }
     this.#busy = false
     this.#watchForIdleness()
@@ -279,7 +330,7 @@ class SerialStorage implements DurableStorage {
     const writes = this.#writes
     this.#cancelIdle = this.#options.after(idleMs, () => {
       this.#cancelIdle = null
-      if (this.#busy || this.#writes !== writes) this.#watchForIdleness()
+      if (this.#busy || this.#writes !== writes || !this.#log.hasRoomForMark) this.#watchForIdleness()
       else this.#startMark()
     })
   }
@@ -296,13 +347,14 @@ class SerialStorage implements DurableStorage {
       await this.#log.mark()
       this.#unmarked = false
     } catch (error) {
-      this.fail(error)
+      this.#endAt(error)
     }
     await this.#commitPending()
   }
 
   async #close(): Promise<void> {
     this.#cancelIdle?.()
+    await this.#space.close()
     await this.#work
     if (this.#unmarked && !this.#failure) await this.#mark()
     try {

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { maxBatchBytes } from '../../src/storage/log.ts'
 import { nodeDisk } from '../../src/storage/node-disk.ts'
-import type { Operation } from './memory-disk.ts'
 import { MemoryDisk, systemError } from './memory-disk.ts'
+import { hold, until } from './pace.ts'
 import type { Opened } from './storage-kit.ts'
 import {
   entries,
@@ -267,30 +267,6 @@ for (const kind of ['write', 'sync'] as const) {
     assert.equal((await open(disk.mount())).storage.recovered.lastIndex, lastIndex)
   })
 }
-
-test('a disk too full for the next segment stops the log only when that is needed', async () => {
-  const disk = new MemoryDisk()
-  const isFull = (operation: Operation) => {
-    if (operation.kind === 'zeroFill') throw systemError('ENOSPC', 'no space left', operation.path)
-  }
-  let first = await open(disk.mount())
-  await until(() => disk.count('rename') === 3)
-  disk.before = isFull
-  // The second segment was ready; the third cannot be made.
-  await first.save(entries(1, 2, 1, 3000).slice(0, 1), term1)
-  await first.save(entries(2, 2, 1, 3000))
-  assert.deepEqual(first.failures, [])
-  disk.before = () => {}
-  await first.save(entries(3, 3, 1, 3000))
-  await until(() => disk.count('rename') >= 5)
-  disk.before = isFull
-  await first.save(entries(4, 4, 1, 3000))
-  await assert.rejects(first.save(entries(5, 5, 1, 3000)), isIoError)
-  disk.before = () => {}
-  disk.killProcesses()
-  first = await open(disk.mount())
-  assert.equal(first.storage.recovered.lastIndex, 4)
-})
 
 test('close finishes what is in flight and refuses what comes after', async () => {
   const disk = new MemoryDisk()

@@ -73,6 +73,28 @@ for (const [name, make] of implementations) {
   })
 }
 
+test('in memory: a disk takes what it has room for, and says that there was no more', async () => {
+  const machine = new MemoryDisk()
+  const disk = machine.mount()
+  await disk.makeDirectory('/d')
+  machine.capacityBytes = 1000
+  const file = await disk.open('/d/f', 'create')
+  file.write(Buffer.alloc(600, 'a'), 0)
+  assert.equal(await disk.freeBytes('/d'), 400)
+  assert.throws(() => file.write(Buffer.alloc(700, 'b'), 500), { code: 'ENOSPC' })
+  assert.equal(machine.files().get('/d/f')?.toString(), 'a'.repeat(500) + 'b'.repeat(500))
+  file.write(Buffer.from('over'), 996)
+  await assert.rejects(file.zeroFill(990, 1001), { code: 'ENOSPC' })
+  assert.equal(await file.size(), 1000)
+  await disk.remove('/d/f')
+  assert.equal(await disk.freeBytes('/d'), 1000)
+})
+
+test('real: what is free on a disk is some of it', async (t) => {
+  assert((await nodeDisk.freeBytes(await temporaryDirectory(t))) > 4096)
+  await assert.rejects(nodeDisk.freeBytes('/no/such/directory'), { code: 'ENOENT' })
+})
+
 async function written(machine: MemoryDisk): Promise<void> {
   const disk = machine.mount()
   await disk.makeDirectory('/d')

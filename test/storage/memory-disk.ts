@@ -11,6 +11,7 @@ export type OperationKind =
   | 'rename'
   | 'remove'
   | 'syncDirectory'
+  | 'freeBytes'
   | 'size'
   | 'read'
   | 'write'
@@ -49,6 +50,10 @@ export class MemoryDisk {
   before: (operation: Operation) => void = () => {}
   /** Awaited before each asynchronous operation takes effect: here a simulator delays it, or a test holds it. */
   turn: (operation: Operation) => Promise<void> = async () => {}
+  /** Of all files together; what would grow beyond it ends with ENOSPC where there is no more room. */
+  capacityBytes = Number.POSITIVE_INFINITY
+  /** How many bytes of a write or of zeros the disk takes, though it has room for them: fewer than there are end it with ENOSPC. */
+  takes: (operation: Operation) => number = ({ bytes }) => bytes
   readonly #directories = new Map<string, Directory>()
   readonly #counts = new Map<OperationKind, number>()
   #boot = 0
@@ -96,6 +101,13 @@ export class MemoryDisk {
     return files
   }
 
+  get freeBytes(): number {
+    let used = 0
+    for (const directory of this.#directories.values())
+      for (const { live } of directory.live.values()) used += live.length
+    return Math.max(this.capacityBytes - used, 0)
+  }
+
   /** A disk that holds these files, durably. */
   static holding(files: ReadonlyMap<string, Uint8Array>): MemoryDisk {
     const disk = new MemoryDisk()
@@ -121,6 +133,15 @@ export class MemoryDisk {
     this.#directories.get(directory)?.durable.delete(name)
   }
 
+  /** Changes one bit of a file under everybody's hands, in the page cache and on the disk. */
+  rot(path: string, offset: number, bit: number): void {
+    const [directory, name] = split(path)
+    const inode = this.#directories.get(directory)?.live.get(name)
+    for (const bytes of [inode?.live.view(), inode?.durable.view()]) {
+      if (bytes !== undefined && offset < bytes.length) bytes[offset] = (bytes[offset] as number) ^ (1 << bit)
+    }
+  }
+
   // For the mounts.
 
   check(operation: Operation, boot: number): void {
@@ -129,6 +150,12 @@ export class MemoryDisk {
     this.before(operation)
     // The hook may have halted it.
     if (this.#halted) throw systemError('EIO', 'the machine stopped', operation.path)
+  }
+
+  /** Of a write that would let its file grow by so many bytes: how many of its bytes there is room for. */
+  room(operation: Operation, growth: number): number {
+    const short = Math.max(growth - this.freeBytes, 0)
+    return Math.min(operation.bytes - short, this.takes(operation))
   }
 
   async wait(operation: Operation, boot: number): Promise<void> {
@@ -204,6 +231,11 @@ class Mount implements Disk {
     this.#machine.directory(path).sync(changes)
   }
 
+  async freeBytes(directory: string): Promise<number> {
+    await this.#wait('freeBytes', directory)
+    return this.#machine.freeBytes
+  }
+
   #wait(kind: OperationKind, path: string): Promise<void> {
     return this.#machine.wait({ kind, path, position: 0, bytes: 0 }, this.#boot)
   }
@@ -238,13 +270,14 @@ class MountedFile implements DiskFile {
   }
 
   write(bytes: Uint8Array, position: number): void {
-    this.#machine.check(this.#operation('write', position, bytes.length), this.#boot)
-    this.#inode.write(Buffer.from(bytes), position)
+    const operation = this.#operation('write', position, bytes.length)
+    this.#machine.check(operation, this.#boot)
+    this.#put(operation, Buffer.from(bytes))
   }
 
   async zeroFill(from: number, to: number): Promise<void> {
     await this.#wait('zeroFill', from, to - from)
-    if (to > from) this.#inode.write(Buffer.alloc(to - from), from)
+    if (to > from) this.#put(this.#operation('zeroFill', from, to - from), Buffer.alloc(to - from))
   }
 
   async sync(): Promise<void> {
@@ -261,6 +294,13 @@ class MountedFile implements DiskFile {
   async close(): Promise<void> {
     await this.#wait('close')
     this.#open = false
+  }
+
+  #put(operation: Operation, bytes: Buffer): void {
+    const { position } = operation
+    const room = this.#machine.room(operation, Math.max(position + bytes.length - this.#inode.live.length, 0))
+    if (room > 0) this.#inode.write(bytes.subarray(0, room), position)
+    if (room < bytes.length) throw systemError('ENOSPC', 'no space left', this.#path)
   }
 
   #wait(kind: OperationKind, position = 0, bytes = 0): Promise<void> {
