@@ -6,6 +6,7 @@ import { assert } from '../raft/assert.ts'
 import { isMember } from '../raft/configuration.ts'
 import type { EncodeEntry, Entry, NodeId } from '../raft/entry.ts'
 import { Raft } from '../raft/raft.ts'
+import type { Message } from '../raft/messages.ts'
 import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { RaftOptions } from '../raft/state.ts'
 import type { Input, Proposal, ProposalOutcome, Save, Work } from '../raft/work.ts'
@@ -21,11 +22,13 @@ import type {
   SnapshotView,
 } from './contract.ts'
 import { type Forwarders, Forwarding, nobody } from './forwarding.ts'
+import { Acquaintances } from './acquaintances.ts'
 import { Installation } from './installation.ts'
-import type { Applier, Clock, CommittedEntries, NodeObserver, PeerMessage, Storage, Transport } from './ports.ts'
+import type { AcquaintanceStore, Applier, Clock, CommittedEntries, NodeObserver, PeerMessage, Storage, Transport } from './ports.ts'
 import { type ProposalLimits, Proposals } from './proposals.ts'
 import { Reads } from './reads.ts'
 import { Saves } from './saves.ts'
+import { maxChunkBytes } from './snapshot-sender.ts'
 import { SnapshotTaker } from './snapshot-taker.ts'
 import { openBackup, Snapshots, viewOf } from './snapshots.ts'
 import { describeStatus } from './status.ts'
@@ -42,6 +45,9 @@ export interface NodeOptions {
   /** In [0, 1). */
   readonly random: () => number
   readonly encodeEntry: EncodeEntry
+  readonly acquaintances: AcquaintanceStore
+  /** Of this node's data directory. */
+  readonly incarnation: string
   readonly observer: NodeObserver
   readonly raft: Pick<
     RaftOptions,
@@ -59,6 +65,8 @@ export interface NodeOptions {
     readonly threshold: number
     /** To one follower. */
     readonly bytesPerSecond: number
+    /** At a time; 256 KiB by default, which is the most. */
+    readonly chunkBytes?: number
   }
   readonly limits: Pick<ProposalLimits, 'maxPendingProposals' | 'maxPendingBytes'>
   /** What the application of this node is reached at, for `leader()`. */
@@ -84,6 +92,7 @@ export class RaftNode implements Node {
   readonly #saves: Saves
   readonly #snapshotTaker: SnapshotTaker
   readonly #snapshots: Snapshots
+  readonly #acquaintances: Acquaintances
   readonly #origin: number
   readonly #tickIntervalMs: number
   readonly #startedMs: number
@@ -143,6 +152,7 @@ export class RaftNode implements Node {
       clock,
       observer,
       bytesPerSecond: snapshots.bytesPerSecond,
+      chunkBytes: snapshots.chunkBytes ?? maxChunkBytes,
       repeatAfterMs: raft.electionTimeoutMinMs,
       onReceived: (received) => {
         this.#installation.arrived(received)
@@ -152,6 +162,7 @@ export class RaftNode implements Node {
       onUnsendable: (to) => this.#enqueue({ type: 'snapshotFailed', to }),
       onFailure,
     })
+    this.#acquaintances = new Acquaintances({ id, store: options.acquaintances, after: clock.after, onFailure })
     this.#commitIndex = this.#raft.commitIndex
     this.#reported = { role: 'follower', term: this.#raft.currentTerm, leader: null }
   }
@@ -191,6 +202,12 @@ export class RaftNode implements Node {
       watcher?.commit(this.#commitIndex)
     }
     await transport.start({
+      standing: () => ({
+        incarnation: this.#options.incarnation,
+        currentTerm: this.#raft.durableTerm,
+        lastIndex: this.#raft.log.heldIndex,
+      }),
+      greeted: (peer, standing) => this.#acquaintances.greeted(peer, standing),
       received: (message) => this.#received(message),
       peerUp: (id) => this.#peer(id, true),
       peerDown: (id) => this.#peer(id, false),
@@ -216,6 +233,7 @@ export class RaftNode implements Node {
     if (this.#state === 'stopped') return
     this.#halt()
     await Promise.allSettled([this.#options.applier.close(), this.#options.watcher?.close()])
+    await this.#acquaintances.close()
     await Promise.allSettled([this.#options.transport.close(), this.#options.storage.close()])
   }
 
@@ -328,9 +346,18 @@ export class RaftNode implements Node {
         this.#snapshots.received(message)
         return
       default:
+        this.#remember(message)
         this.#inputs.push({ type: 'receive', message })
     }
     this.#scheduleTurn()
+  }
+
+  #remember(message: Message): void {
+    const { type, from, term } = message
+    if (type === 'RequestPreVote' || type === 'RequestPreVoteResponse') return
+    const isOwn = type === 'AppendEntriesResponse' && message.success && term === this.#raft.currentTerm
+    const index = isOwn && this.#raft.role.name === 'leader' ? message.matchIndex : 0
+    this.#acquaintances.acknowledged(from, term, index, this.#raft.commitIndex)
   }
 
   #peer(id: NodeId, connected: boolean): void {
@@ -374,7 +401,7 @@ export class RaftNode implements Node {
       this.#tickDue = false
       this.#refusedTerm = 0
       this.#watchStorage(nowMs)
-      this.#raft.step(nowMs, { type: 'tick' })
+      this.#raft.step(nowMs, { type: 'tick', neededFrom: this.#neededFrom() })
       this.#snapshotTaker.tick()
       this.#proposals.expire(nowMs)
       this.#reads.tick(nowMs, this.#raft.leader !== null, this.appliedIndex)

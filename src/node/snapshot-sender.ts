@@ -13,6 +13,8 @@ export interface SnapshotSenderOptions {
   readonly transport: Pick<Transport, 'send'>
   readonly clock: Pick<Clock, 'after' | 'monotonicMs'>
   readonly bytesPerSecond: number
+  /** At most `maxChunkBytes`. */
+  readonly chunkBytes: number
   /** Nothing was heard for so long: the snapshot is offered again. */
   readonly repeatAfterMs: number
   /** The follower has all of it, for the first time. */
@@ -21,9 +23,9 @@ export interface SnapshotSenderOptions {
   readonly onFailure: (error: unknown) => void
 }
 
-export const chunkBytes = 256 * 1024
+export const maxChunkBytes = 256 * 1024
 /** Sent and not acknowledged. */
-const windowBytes = 16 * chunkBytes
+const windowChunks = 16
 
 export class SnapshotSender {
   readonly #options: SnapshotSenderOptions
@@ -93,8 +95,8 @@ export class SnapshotSender {
 
   #pump(): void {
     if (this.#isStopped || this.#isReading || this.#isOffered || this.#cancelPause !== null) return
-    if (this.#next >= this.file.sizeBytes || this.#next - this.#acknowledged >= windowBytes) return
-    const { clock, bytesPerSecond } = this.#options
+    const { clock, bytesPerSecond, chunkBytes } = this.#options
+    if (this.#next >= this.file.sizeBytes || this.#next - this.#acknowledged >= windowChunks * chunkBytes) return
     const nowMs = clock.monotonicMs()
     if (this.#paidMs > nowMs) {
       this.#cancelPause = clock.after(this.#paidMs - nowMs, () => {

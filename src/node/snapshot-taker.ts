@@ -95,6 +95,10 @@ export class SnapshotTaker {
         this.#notBefore = applier.appliedIndex + threshold
         throw new SnapshotError('snapshot-unsupported', 'Cannot take a snapshot: the application offers none')
       }
+      if (picture.appliedIndex === 0) {
+        await giveUp(picture)
+        throw new SnapshotError('snapshot-failed', 'Cannot take a snapshot: nothing is applied yet')
+      }
       const metadata = describe(picture.appliedIndex)
       if (metadata === null) {
         await giveUp(picture)

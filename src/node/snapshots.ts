@@ -25,6 +25,7 @@ export interface SnapshotsOptions {
   readonly clock: Clock
   readonly observer: NodeObserver
   readonly bytesPerSecond: number
+  readonly chunkBytes: number
   readonly repeatAfterMs: number
   readonly onReceived: (received: ReceivedSnapshot) => void
   /** A snapshot that was to be sent is not there. */
@@ -68,7 +69,7 @@ export class Snapshots {
         return
       }
       this.#senders.get(to)?.stop()
-      const { id, raft, transport, clock, observer, bytesPerSecond, repeatAfterMs } = this.#options
+      const { id, raft, transport, clock, observer, bytesPerSecond, chunkBytes, repeatAfterMs } = this.#options
       const { file } = snapshot
       const sender = new SnapshotSender({
         id,
@@ -78,6 +79,7 @@ export class Snapshots {
         transport,
         clock,
         bytesPerSecond,
+        chunkBytes,
         repeatAfterMs,
         onSent: (durationMs) => observer.event({ type: 'snapshotSent', to, file, durationMs }),
         onFailure,

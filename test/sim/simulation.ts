@@ -76,11 +76,17 @@ class Simulation {
       members.filter(({ role }) => role === 'voter').map(({ id }) => id),
     )
     const ledger = this.#ledger
-    const network = new Network(world, world.random('network'), profile.network, (owner, message) => {
-      if (!owner.isAlive) world.violated('the dead are silent', `${message.from} sends ${message.type} after its end`)
-      ledger.sent(message)
-      world.trace.mix(message.term)
-      world.trace.mix(message.type.length)
+    const network = new Network(world, world.random('network'), profile.network, {
+      sent: (owner, message) => {
+        if (!owner.isAlive) world.violated('the dead are silent', `${message.from} sends ${message.type} after its end`)
+        ledger.sent(message)
+        world.trace.mix(message.term)
+        world.trace.mix(message.type.length)
+      },
+      received: (message) => ledger.received(message),
+      accepted: (id, by, standing) => {
+        if (ledger.accepted(id, by, standing)) this.#members.find((member) => member.id === id)?.takeAway()
+      },
     })
     const around = { world, profile, network, ledger, ids, members }
     this.#members = ids.map((_, number) => new Member(around, number))
@@ -109,7 +115,7 @@ class Simulation {
     }
     let isWell = false
     const look = () => {
-      isWell = unproved === 0 && this.#clients.isIdle && core.every((member) => this.#hasCaughtUp(member))
+      isWell = unproved === 0 && this.#clients.isIdle && core.every((member) => this.#hasCaughtUp(member) && member.hasCompacted())
       if (!isWell) this.#world.after(this.#world.nature, 5 * tickMs, look)
     }
     look()
@@ -125,8 +131,9 @@ class Simulation {
   #describe(core: readonly Member[]): string {
     const states = core.map((member) => {
       if (member.node === null) return `${member.id} ${member.isRunning ? 'is starting' : 'is down'}`
-      const { role, term, commitIndex, appliedIndex, lastIndex, applierBlocked } = member.node.status()
-      return `${member.id} is ${role} in term ${term}, log ${lastIndex}, committed ${commitIndex}, applied ${appliedIndex} ${applierBlocked ?? ''}`
+      const { role, term, commitIndex, appliedIndex, firstIndex, lastIndex, applierBlocked } = member.node.status()
+      const compacted = member.hasCompacted() ? '' : ', which is too long'
+      return `${member.id} is ${role} in term ${term}, log ${firstIndex} to ${lastIndex}${compacted}, committed ${commitIndex}, applied ${appliedIndex} ${applierBlocked ?? ''}`
     })
     return `after ${livenessBoundMs} ms: ${states.join('; ')}; committed anywhere: ${this.#ledger.commitIndex}`
   }

@@ -86,7 +86,10 @@ export class CommittedLog {
       )
       return
     }
-    const holders = this.#truth.voters.filter((id) => this.#truth.record(id).durable[index] === term)
+    const holders = this.#truth.voters.filter((id) => {
+      const { promised, durable } = this.#truth.record(id)
+      return (promised ?? durable)[index] === term
+    })
     if (holders.length < quorum(this.#truth.voters.length)) {
       const names = holders.join(', ') || 'none of the voters'
       this.#truth.world.violated(

@@ -1,11 +1,13 @@
 // Everything that the cluster promised, and the invariants over it, checked as it happens: at each message, save, commit and answer. A front to the
 // parts, for those who report to it.
 
-import type { PeerMessage, SnapshotFile, SnapshotHeader } from '../../../src/node/ports.ts'
+import type { PeerMessage, SnapshotFile, SnapshotHeader, Standing } from '../../../src/node/ports.ts'
 import type { Entry, EntryId, NodeId } from '../../../src/raft/entry.ts'
 import type { Recovered, Save } from '../../../src/raft/work.ts'
 import type { World } from '../world/world.ts'
 import { type Committed, CommittedLog, commandKey } from './committed-log.ts'
+import { Delivery } from './delivery.ts'
+import { Memories } from './memories.ts'
 import type { NodeRecord } from './node-record.ts'
 import { Promises } from './promises.ts'
 import { meaningOf, type ReferenceMachine } from './reference-machine.ts'
@@ -19,6 +21,8 @@ export class Ledger {
   readonly #promises: Promises
   readonly #saves: Saves
   readonly #snapshots: Snapshots
+  readonly #delivery: Delivery
+  readonly #memories: Memories
 
   constructor(world: World, ids: readonly NodeId[], voters: readonly NodeId[]) {
     this.#truth = new Truth(world, ids, voters)
@@ -26,6 +30,8 @@ export class Ledger {
     this.#promises = new Promises(this.#truth, this.#log)
     this.#saves = new Saves(this.#truth)
     this.#snapshots = new Snapshots(this.#truth, this.#log)
+    this.#delivery = new Delivery(this.#truth, this.#log)
+    this.#memories = new Memories(this.#truth)
   }
 
   /** The highest index that any node has committed. */
@@ -49,6 +55,21 @@ export class Ledger {
 
   sent(message: PeerMessage): void {
     this.#promises.sent(message)
+    this.#memories.sent(message)
+  }
+
+  received(message: PeerMessage): void {
+    this.#memories.received(message)
+  }
+
+  /** See Memories. */
+  accepted(id: NodeId, by: NodeId, standing: Standing): boolean {
+    return this.#memories.accepted(id, by, standing)
+  }
+
+  /** Its disk was emptied, or set back. */
+  forgot(id: NodeId): void {
+    this.#memories.forgot(id)
   }
 
   issued(id: NodeId, save: Save): void {
@@ -64,6 +85,8 @@ export class Ledger {
   /** `isAnother`: its disk was emptied, or set back. */
   restarted(id: NodeId, recovered: Recovered, isAnother: boolean): void {
     this.#saves.restarted(id, recovered, isAnother)
+    this.#delivery.restarted(id)
+    this.#memories.restarted(id)
   }
 
   /** See Snapshots, as the next ones. */
@@ -91,15 +114,25 @@ export class Ledger {
     this.#log.advanced(id, commitIndex)
   }
 
-  /** A state machine took these commands; `mayForget`: results of a batch whose answer was lost are null. */
+  /** A state machine took these commands; `isInMemory`: it lives and dies with the node, and no answer of it is ever lost. */
   applied(
     id: NodeId,
     appliedIndex: number,
     entries: readonly Entry[],
     results: readonly unknown[],
-    mayForget: boolean,
+    isInMemory: boolean,
   ): void {
-    this.#log.applied(id, appliedIndex, entries, results, mayForget)
+    this.#log.applied(id, appliedIndex, entries, results, !isInMemory)
+    this.#delivery.applied(id, appliedIndex, entries, isInMemory)
+  }
+
+  /** See Delivery. */
+  rewound(id: NodeId, appliedIndex: number, isInMemory: boolean): void {
+    this.#delivery.rewound(id, appliedIndex, isInMemory)
+  }
+
+  broughtTo(id: NodeId, appliedIndex: number): void {
+    this.#delivery.broughtTo(id, appliedIndex)
   }
 
   // From the clients

@@ -19,6 +19,8 @@ export class NodeRecord {
   durable: Terms = [0]
   issuedHardState: HardState = { currentTerm: 0, votedFor: null }
   durableHardState: HardState = { currentTerm: 0, votedFor: null }
+  /** Of one that has forgotten: what it held before, and what others may still rest on, for it is as good as dead. */
+  promised: Terms | null = null
   /** The newest snapshot that is durable on its disk, whoever took it. */
   snapshot: EntryId = nowhere
   /** The last entry that its disk was allowed to forget. */

@@ -18,8 +18,8 @@ export interface NetworkOptions {
 export interface NetworkEvents {
   readonly sent: (owner: Owner, message: PeerMessage) => void
   readonly received: (message: PeerMessage) => void
-  /** The second one has let the first one in. */
-  readonly accepted: (id: NodeId, by: NodeId) => void
+  /** The second one lets the first one in, by what that showed of itself; they have not spoken to each other yet. */
+  readonly accepted: (id: NodeId, by: NodeId, standing: Standing) => void
 }
 
 interface Endpoint {
@@ -191,7 +191,7 @@ export class Network {
     const [a, b] = ends
     let missing = 2
     const judged = (shown: Endpoint, by: Endpoint, refusal: string | null) => {
-      if (!isCurrent()) return
+      if (!isCurrent() || !shown.owner.isAlive) return
       if (refusal !== null) {
         this.#world.tell(by.id, `net   refuses ${shown.id}: ${refusal}`)
         by.refusals.set(shown.id, refusal)
@@ -199,7 +199,6 @@ export class Network {
         this.#connect(key, connection, this.#random.between(20, 60))
         return
       }
-      this.#events.accepted(shown.id, by.id)
       if (--missing > 0) return
       connection.attempt++
       connection.isUp = true
@@ -233,7 +232,8 @@ export class Network {
     const verdict = { owner, refusal }
     by.verdicts.set(id, verdict)
     void refusal.then((sentence) => {
-      if (sentence !== null && by.verdicts.get(id) === verdict) by.verdicts.delete(id)
+      if (sentence === null) this.#events.accepted(id, by.id, standing)
+      else if (by.verdicts.get(id) === verdict) by.verdicts.delete(id)
     })
     return refusal
   }
