@@ -12,6 +12,7 @@ import { foundingDigest } from './peers/founding-digest.ts'
 import { createTransport } from './peers/transport.ts'
 import { readyChecks } from './readiness.ts'
 import { createStateMachines, type StateMachines, validateKvCommand } from './state-machines.ts'
+import { AcquaintanceFile } from './storage/acquaintances.ts'
 import { lockDirectory } from './storage/directory-lock.ts'
 import { nodeDisk } from './storage/node-disk.ts'
 import { isFounded } from './storage/open-directory.ts'
@@ -31,6 +32,7 @@ interface Sidecar {
   readonly node: RaftNode
   readonly api: Api
   readonly machines: StateMachines
+  readonly acquaintances: AcquaintanceFile
   readonly unlock: () => Promise<void>
 }
 
@@ -90,11 +92,14 @@ async function assemble(
   const unlock = await lockDirectory(config.dataDir, onFatal)
   try {
     const storage = await open(config, logger, onFatal)
+    const acquaintances = await AcquaintanceFile.open(nodeDisk, config.dataDir)
     const machines = await createStateMachines(config, logger, onFatal)
     const metrics = createMetrics({ version, node: () => node })
     const node: RaftNode = new RaftNode({
       id: config.nodeId,
       storage,
+      incarnation: storage.incarnation,
+      acquaintances,
       transport: connect(config, storage, logger),
       applier: machines.applier,
       watcher: machines.watcher,
@@ -129,7 +134,7 @@ async function assemble(
       statusListen: config.statusListen,
       token: config.apiToken,
     })
-    const sidecar = { node, api, machines, unlock }
+    const sidecar = { node, api, machines, acquaintances, unlock }
     try {
       await node.start()
       await api.listen()
@@ -145,9 +150,10 @@ async function assemble(
 }
 
 /** Requests in flight get their answers from a node that is handing over; the lock goes last. */
-async function stop(config: Config, { node, api, machines, unlock }: Sidecar): Promise<void> {
+async function stop(config: Config, { node, api, machines, acquaintances, unlock }: Sidecar): Promise<void> {
   await Promise.all([api.close(), node.stop(config.electionTimeoutMaxMs)])
   await machines.close()
+  await acquaintances.close()
   await unlock()
 }
 
@@ -179,11 +185,10 @@ async function open(config: Config, logger: Logger, onFailure: (error: FatalErro
 }
 
 function connect(config: Config, storage: DurableStorage, logger: Logger) {
-  const { incarnation, foundingConfiguration } = storage.identity
+  const { foundingConfiguration } = storage.identity
   return createTransport({
     id: config.nodeId,
     cluster: config.cluster,
-    incarnation,
     appUrl: config.advertiseAppUrl,
     foundingDigest: foundingConfiguration === null ? null : foundingDigest(foundingConfiguration),
     listen: config.peerListen,

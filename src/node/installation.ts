@@ -1,5 +1,6 @@
 // A snapshot of the leader between its arrival and the moment when it is this node's own on disk, too.
 
+import { assert } from '../raft/assert.ts'
 import type { ReceivedSnapshot } from './snapshot-receiver.ts'
 
 export class Installation {
@@ -21,6 +22,7 @@ export class Installation {
   }
 
   begin(): void {
+    assert(this.#received !== null && !this.#isBegun, 'A snapshot is installed that did not arrive')
     this.#isBegun = true
     this.#durable = new Promise((resolve) => {
       this.#confirm = resolve
@@ -28,12 +30,18 @@ export class Installation {
   }
 
   /** The save that carries it is durable; returns what was installed. */
-  end(): ReceivedSnapshot | null {
+  end(): ReceivedSnapshot {
     const received = this.#received
+    assert(received !== null && this.#isBegun, 'A snapshot became durable whose installation was not begun')
     this.#received = null
     this.#isBegun = false
     this.#confirm()
     return received
+  }
+
+  /** The node does nothing any more: whoever waits for what is under way is let go. */
+  stop(): void {
+    this.#confirm()
   }
 
   /** Resolves when no installation is under way: until then storage has an older snapshot than the log begins behind. */

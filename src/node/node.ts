@@ -5,11 +5,12 @@ import { exitCodes, FatalError, SnapshotError } from '../errors.ts'
 import { assert } from '../raft/assert.ts'
 import { isMember } from '../raft/configuration.ts'
 import type { EncodeEntry, Entry, NodeId } from '../raft/entry.ts'
-import { Raft } from '../raft/raft.ts'
 import type { Message } from '../raft/messages.ts'
+import { Raft } from '../raft/raft.ts'
 import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { RaftOptions } from '../raft/state.ts'
 import type { Input, Proposal, ProposalOutcome, Save, Work } from '../raft/work.ts'
+import { Acquaintances } from './acquaintances.ts'
 import type {
   AppliedCommand,
   Backup,
@@ -22,13 +23,23 @@ import type {
   SnapshotView,
 } from './contract.ts'
 import { type Forwarders, Forwarding, nobody } from './forwarding.ts'
-import { Acquaintances } from './acquaintances.ts'
 import { Installation } from './installation.ts'
-import type { AcquaintanceStore, Applier, Clock, CommittedEntries, NodeObserver, PeerMessage, Storage, Transport } from './ports.ts'
+import type {
+  AcquaintanceStore,
+  Applier,
+  Clock,
+  CommittedEntries,
+  NodeObserver,
+  PeerMessage,
+  Standing,
+  Storage,
+  StoredSnapshot,
+  Transport,
+} from './ports.ts'
 import { type ProposalLimits, Proposals } from './proposals.ts'
 import { Reads } from './reads.ts'
 import { Saves } from './saves.ts'
-import { maxChunkBytes } from './snapshot-sender.ts'
+import { chunkBytes } from './snapshot-sender.ts'
 import { SnapshotTaker } from './snapshot-taker.ts'
 import { openBackup, Snapshots, viewOf } from './snapshots.ts'
 import { describeStatus } from './status.ts'
@@ -36,6 +47,10 @@ import { describeStatus } from './status.ts'
 export interface NodeOptions {
   readonly id: NodeId
   readonly storage: Storage
+  /** Of the data directory. */
+  readonly incarnation: string
+  /** What is known of the peers, over restarts. */
+  readonly acquaintances: AcquaintanceStore
   readonly transport: Transport
   /** Feeds the state machine whose results answer the proposals. */
   readonly applier: Applier
@@ -45,9 +60,6 @@ export interface NodeOptions {
   /** In [0, 1). */
   readonly random: () => number
   readonly encodeEntry: EncodeEntry
-  readonly acquaintances: AcquaintanceStore
-  /** Of this node's data directory. */
-  readonly incarnation: string
   readonly observer: NodeObserver
   readonly raft: Pick<
     RaftOptions,
@@ -89,10 +101,10 @@ export class RaftNode implements Node {
   readonly #proposals: Proposals
   readonly #reads: Reads
   readonly #forwarding: Forwarding
+  readonly #acquaintances: Acquaintances
   readonly #saves: Saves
   readonly #snapshotTaker: SnapshotTaker
   readonly #snapshots: Snapshots
-  readonly #acquaintances: Acquaintances
   readonly #origin: number
   readonly #tickIntervalMs: number
   readonly #startedMs: number
@@ -132,6 +144,7 @@ export class RaftNode implements Node {
       maxWaitingBytes: raft.maxUncommittedBytes,
     })
     this.#raft = new Raft({ ...raft, id, recovered: storage.recovered, encodeEntry, random }, this.#startedMs)
+    this.#acquaintances = new Acquaintances({ id, store: options.acquaintances, after: clock.after, onFailure })
     const onSaved = (save: Save) => this.#saved(save)
     this.#saves = new Saves({ storage, transport, clock, observer, onSaved, onFailure })
     this.#snapshotTaker = new SnapshotTaker({
@@ -152,7 +165,7 @@ export class RaftNode implements Node {
       clock,
       observer,
       bytesPerSecond: snapshots.bytesPerSecond,
-      chunkBytes: snapshots.chunkBytes ?? maxChunkBytes,
+      chunkBytes: snapshots.chunkBytes ?? chunkBytes,
       repeatAfterMs: raft.electionTimeoutMinMs,
       onReceived: (received) => {
         this.#installation.arrived(received)
@@ -162,7 +175,6 @@ export class RaftNode implements Node {
       onUnsendable: (to) => this.#enqueue({ type: 'snapshotFailed', to }),
       onFailure,
     })
-    this.#acquaintances = new Acquaintances({ id, store: options.acquaintances, after: clock.after, onFailure })
     this.#commitIndex = this.#raft.commitIndex
     this.#reported = { role: 'follower', term: this.#raft.currentTerm, leader: null }
   }
@@ -185,7 +197,7 @@ export class RaftNode implements Node {
     observer.event({ type: 'configuration', index, configuration })
     transport.setMembers(configuration.members)
     applier.start(
-      this.#entries(() => this.#installation.durable.then(() => this.#options.storage.openSnapshot())),
+      this.#entries(() => this.#openInstalled()),
       {
         applied: (appliedIndex, commands, results) => this.#applied(appliedIndex, commands, results),
         rewound: () => {},
@@ -202,16 +214,14 @@ export class RaftNode implements Node {
       watcher?.commit(this.#commitIndex)
     }
     await transport.start({
-      standing: () => ({
-        incarnation: this.#options.incarnation,
-        currentTerm: this.#raft.durableTerm,
-        lastIndex: this.#raft.log.heldIndex,
-      }),
-      greeted: (peer, standing) => this.#acquaintances.greeted(peer, standing),
-      received: (message) => this.#received(message),
-      peerUp: (id) => this.#peer(id, true),
-      peerDown: (id) => this.#peer(id, false),
+      standing: () => this.#standing(),
+      greeted: (id, standing) => this.#acquaintances.greeted(id, standing),
+      received: (message) => this.#guard(() => this.#received(message)),
+      peerUp: (id) => this.#guard(() => this.#peer(id, true)),
+      peerDown: (id) => this.#guard(() => this.#peer(id, false)),
     })
+    // It may have been stopped, or have failed, meanwhile.
+    if (this.#state !== 'new') return
     this.#state = 'running'
     this.#scheduleTick()
     this.#scheduleTurn()
@@ -233,8 +243,8 @@ export class RaftNode implements Node {
     if (this.#state === 'stopped') return
     this.#halt()
     await Promise.allSettled([this.#options.applier.close(), this.#options.watcher?.close()])
-    await this.#acquaintances.close()
-    await Promise.allSettled([this.#options.transport.close(), this.#options.storage.close()])
+    await Promise.allSettled([this.#options.transport.close(), this.#acquaintances.close()])
+    await Promise.allSettled([this.#options.storage.close()])
   }
 
   propose(command: NewCommand, timeoutMs: number): Promise<AppliedCommand> {
@@ -253,9 +263,7 @@ export class RaftNode implements Node {
 
   async openBackup(): Promise<Backup> {
     await this.takeSnapshot()
-    const backup = await openBackup(this.#options.storage)
-    if (backup === null) throw new SnapshotError('snapshot-failed', 'Cannot open the snapshot: it is gone')
-    return backup
+    return await openBackup(this.#options.storage, (error) => this.#fail(error))
   }
 
   readBarrier(timeoutMs: number): Promise<number> {
@@ -352,15 +360,25 @@ export class RaftNode implements Node {
     this.#scheduleTurn()
   }
 
+  /** What the sender can never take back, of the messages that leave it only when that is durable: see Acquaintances. */
   #remember(message: Message): void {
-    const { type, from, term } = message
-    if (type === 'RequestPreVote' || type === 'RequestPreVoteResponse') return
-    const isOwn = type === 'AppendEntriesResponse' && message.success && term === this.#raft.currentTerm
-    const index = isOwn && this.#raft.role.name === 'leader' ? message.matchIndex : 0
-    this.#acquaintances.acknowledged(from, term, index, this.#raft.commitIndex)
+    const { role, currentTerm, commitIndex } = this.#raft
+    if (message.type === 'AppendEntriesResponse') {
+      const isToThisLeader = role.name === 'leader' && message.term === currentTerm
+      const index = message.success && isToThisLeader ? message.matchIndex : 0
+      this.#acquaintances.acknowledged(message.from, message.term, index, commitIndex)
+    } else if (message.type === 'RequestVoteResponse' && message.voteGranted) {
+      this.#acquaintances.acknowledged(message.from, message.term, 0, commitIndex)
+    }
+  }
+
+  #standing(): Standing {
+    const { durableTerm, log } = this.#raft
+    return { incarnation: this.#options.incarnation, currentTerm: durableTerm, lastIndex: log.heldIndex }
   }
 
   #peer(id: NodeId, connected: boolean): void {
+    if (this.#state === 'stopped') return
     this.#options.observer.event({ type: 'peer', id, connected })
     this.#enqueue({ type: connected ? 'peerUp' : 'peerDown', id })
     if (connected) this.#snapshots.peerUp(id)
@@ -483,12 +501,9 @@ export class RaftNode implements Node {
 
   #saved(save: Save): void {
     if (save.snapshot !== null) {
-      const received = this.#installation.end()
+      const { from, file } = this.#installation.end()
       this.#snapshots.settled()
-      if (received !== null) {
-        const { from, file } = received
-        this.#options.observer.event({ type: 'snapshotInstalled', from, file })
-      }
+      this.#options.observer.event({ type: 'snapshotInstalled', from, file })
     }
     this.#scheduleTurn()
   }
@@ -555,6 +570,12 @@ export class RaftNode implements Node {
     }
   }
 
+  /** For the state machine: not before the one that the log begins behind is this node's own. */
+  async #openInstalled(): Promise<StoredSnapshot | null> {
+    await this.#installation.durable
+    return this.#state === 'stopped' ? null : await this.#options.storage.openSnapshot()
+  }
+
   #applied(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[]): void {
     this.#proposals.applied(entries, results)
     this.#reads.applied(appliedIndex)
@@ -591,7 +612,8 @@ export class RaftNode implements Node {
     if (this.#snapshotTaker.isUnsupported) {
       return `The application offers no snapshots: the log is kept whole, ${lastIndex - base.index} entries by now`
     }
-    const keptFrom = (storage.newestSnapshot?.lastIncluded.index ?? 0) - raft.maxLogEntries
+    const keptBehind = this.#storage.isFull ? 0 : raft.maxLogEntries
+    const keptFrom = (storage.newestSnapshot?.lastIncluded.index ?? 0) - keptBehind
     if (this.#neededFrom() >= keptFrom) return null
     return `The application that observes has taken nothing since ${this.#neededFrom() - 1}: the log is kept from there on for it`
   }
@@ -604,7 +626,7 @@ export class RaftNode implements Node {
     if (before.isStalled === isStalled && before.isFull === isFull) return
     this.#storage = { isStalled, isFull }
     observer.event({ type: 'storage', isStalled, isFull })
-    this.#raft.step(nowMs, { type: 'storage', isStalled, isFull })
+    this.#raft.step(nowMs, { type: 'storage', isStalled, isFull, neededFrom: this.#neededFrom() })
     if (isFull && !before.isFull) this.#snapshotTaker.hurry()
   }
 
@@ -639,7 +661,9 @@ export class RaftNode implements Node {
     this.#cancelTimer()
     this.#cancelAnnouncement?.()
     this.#saves.stop()
+    this.#snapshotTaker.stop()
     this.#snapshots.stop()
+    this.#installation.stop()
     this.#proposals.abandon()
     this.#reads.abandon()
   }

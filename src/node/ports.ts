@@ -127,6 +127,7 @@ export interface SnapshotChunk {
   readonly lastIncluded: EntryId
   /** Where in the file the bytes stand. */
   readonly offset: number
+  /** At most 256 KiB, and not to be changed any more: they may wait to be sent. */
   readonly bytes: Uint8Array
 }
 
@@ -174,7 +175,8 @@ export interface TransportEvents {
   standing(): Standing
   /**
    * A member has shown who it is; nothing that it says is handed over, and nothing is sent to it, before this resolves. A sentence: it has
-   * forgotten what it once promised, and is refused with that.
+   * forgotten what it once promised, and is refused with that. Null holds for this run of its process: it is not asked for again until the
+   * member has restarted, because a greeting may be overtaken by what the same process acknowledged since, on another link.
    */
   greeted(id: NodeId, standing: Standing): Promise<string | null>
   received(message: PeerMessage): void

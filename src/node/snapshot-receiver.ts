@@ -12,6 +12,7 @@ import type {
   Storage,
   Transport,
 } from './ports.ts'
+import { windowBytes } from './snapshot-sender.ts'
 
 export interface ReceivedSnapshot {
   readonly from: NodeId
@@ -27,8 +28,8 @@ export interface SnapshotReceiverOptions {
   readonly transport: Pick<Transport, 'send'>
   /** It is whole; `settled` is to be called when it was installed, or is not wanted. */
   readonly onReceived: (received: ReceivedSnapshot) => void
-  /** There is no room for it: the next offer tries again. */
-  readonly onFull: (error: StorageFullError) => void
+  /** There is no room for it, or it came damaged: the next offer begins again with what is there. */
+  readonly onSetback: (error: StorageFullError | InvalidSnapshotError) => void
   readonly onFailure: (error: unknown) => void
 }
 
@@ -40,7 +41,12 @@ interface Transfer {
   incoming: IncomingSnapshot | null
   /** What was taken in, on disk or on the way there. */
   receivedBytes: number
+  /** Of that, what is on the way. */
+  unwrittenBytes: number
 }
+
+/** More than any sender has under way: past it, what comes is left out, however slow the disk is. */
+const maxUnwrittenBytes = 2 * windowBytes
 
 export class SnapshotReceiver {
   readonly #options: SnapshotReceiverOptions
@@ -63,18 +69,23 @@ export class SnapshotReceiver {
     }
     if (this.#isSettling) return
     const current = this.#transfer
-    if (current !== null && current.from === from && current.term === term && isSame(current.file, file)) {
-      if (current.incoming !== null) this.#acknowledge(from, term, file, current.receivedBytes)
-      return
+    if (current !== null && current.from === from && current.term === term) {
+      if (isSame(current.file, file)) {
+        // While it is being opened or written, the answer is what is acknowledged after that; or a repeated offer would open the window anew.
+        if (current.incoming !== null && current.unwrittenBytes === 0)
+          this.#acknowledge(from, term, file, current.receivedBytes)
+        return
+      }
+      // A leader goes on to newer ones only: this offer is an old one that came late.
+      if (file.lastIncluded.index < current.file.lastIncluded.index) return
     }
-    const transfer: Transfer = { from, term, file, incoming: null, receivedBytes: 0 }
+    const transfer: Transfer = { from, term, file, incoming: null, receivedBytes: 0, unwrittenBytes: 0 }
     this.#transfer = transfer
     this.#do(transfer, async () => {
       const incoming = await this.#options.storage.receiveSnapshot(file)
-      if (this.#transfer !== transfer) return
       transfer.incoming = incoming
       transfer.receivedBytes = incoming.sizeBytes
-      await this.#progress(transfer, incoming)
+      return incoming
     })
   }
 
@@ -84,11 +95,15 @@ export class SnapshotReceiver {
     if (transfer === null || transfer.incoming === null || transfer.from !== from || transfer.term !== term) return
     const { incoming, file } = transfer
     if (file.lastIncluded.index !== lastIncluded.index || file.lastIncluded.term !== lastIncluded.term) return
-    if (offset !== transfer.receivedBytes || offset + bytes.length > file.sizeBytes) return
-    transfer.receivedBytes += bytes.length
+    const { length } = bytes
+    if (length === 0 || offset !== transfer.receivedBytes || offset + length > file.sizeBytes) return
+    if (transfer.unwrittenBytes + length > maxUnwrittenBytes) return
+    transfer.receivedBytes += length
+    transfer.unwrittenBytes += length
     this.#do(transfer, async () => {
       await incoming.append(bytes)
-      await this.#progress(transfer, incoming)
+      transfer.unwrittenBytes -= length
+      return incoming
     })
   }
 
@@ -96,6 +111,27 @@ export class SnapshotReceiver {
   settled(): void {
     this.#isSettling = false
     this.#transfer = null
+  }
+
+  /** Nothing is said any more, whatever the disk still does. */
+  stop(): void {
+    this.#transfer = null
+  }
+
+  #do(transfer: Transfer, work: () => Promise<IncomingSnapshot>): void {
+    this.#work = this.#work
+      .then(async () => {
+        if (this.#transfer !== transfer) return
+        const incoming = await work()
+        // Meanwhile another one may have taken its place, and then this one must not be finished: storage is about to give it up.
+        if (this.#transfer === transfer) await this.#progress(transfer, incoming)
+      })
+      .catch((error: unknown) => {
+        if (this.#transfer === transfer) this.#transfer = null
+        const isSetback = error instanceof StorageFullError || error instanceof InvalidSnapshotError
+        if (isSetback) this.#options.onSetback(error)
+        else this.#options.onFailure(error)
+      })
   }
 
   async #progress(transfer: Transfer, incoming: IncomingSnapshot): Promise<void> {
@@ -112,19 +148,9 @@ export class SnapshotReceiver {
       this.settled()
       throw error
     }
+    if (this.#transfer !== transfer) return
     this.#acknowledge(from, term, file, file.sizeBytes)
     this.#options.onReceived({ from, term, file, header })
-  }
-
-  #do(transfer: Transfer, work: () => Promise<void>): void {
-    this.#work = this.#work
-      .then(() => (this.#transfer === transfer ? work() : undefined))
-      .catch((error: unknown) => {
-        if (this.#transfer === transfer) this.#transfer = null
-        if (error instanceof StorageFullError) this.#options.onFull(error)
-        // The next offer begins it anew.
-        else if (!(error instanceof InvalidSnapshotError)) this.#options.onFailure(error)
-      })
   }
 
   #acknowledge(to: NodeId, term: number, { lastIncluded }: SnapshotFile, offset: number): void {

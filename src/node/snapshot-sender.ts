@@ -2,6 +2,7 @@
 // bounded rate. Whatever gets lost, the next offer finds out where to go on. It ends only when it is stopped: that the follower has installed
 // the snapshot is for the core to see.
 
+import { exitCodes, FatalError } from '../errors.ts'
 import type { NodeId } from '../raft/entry.ts'
 import type { Clock, SnapshotAck, SnapshotFile, StoredSnapshot, Transport } from './ports.ts'
 
@@ -13,8 +14,8 @@ export interface SnapshotSenderOptions {
   readonly transport: Pick<Transport, 'send'>
   readonly clock: Pick<Clock, 'after' | 'monotonicMs'>
   readonly bytesPerSecond: number
-  /** At most `maxChunkBytes`. */
-  readonly chunkBytes: number
+  /** At a time; the constant of that name is the default, and the most. */
+  readonly chunkBytes?: number
   /** Nothing was heard for so long: the snapshot is offered again. */
   readonly repeatAfterMs: number
   /** The follower has all of it, for the first time. */
@@ -23,13 +24,15 @@ export interface SnapshotSenderOptions {
   readonly onFailure: (error: unknown) => void
 }
 
-export const maxChunkBytes = 256 * 1024
-/** Sent and not acknowledged. */
-const windowChunks = 16
+export const chunkBytes = 256 * 1024
+const windowChunks = 8
+/** Sent and not acknowledged, within a chunk: half of what the transport keeps in its queue, so that it drops nothing of it. */
+export const windowBytes = windowChunks * chunkBytes
 
 export class SnapshotSender {
   readonly #options: SnapshotSenderOptions
   readonly #startedMs: number
+  readonly #chunkBytes: number
   #acknowledged = 0
   #next = 0
   /** Between an offer and its answer nothing is sent. */
@@ -45,6 +48,7 @@ export class SnapshotSender {
   constructor(options: SnapshotSenderOptions) {
     this.#options = options
     this.#startedMs = options.clock.monotonicMs()
+    this.#chunkBytes = Math.min(options.chunkBytes ?? chunkBytes, chunkBytes)
     this.#paidMs = this.#startedMs
     this.offer()
   }
@@ -73,7 +77,10 @@ export class SnapshotSender {
     if (this.#isOffered) {
       this.#isOffered = false
       this.#next = ack.offset
-    } else if (ack.offset <= this.#acknowledged) {
+    } else if (ack.offset > this.#acknowledged) {
+      // Past what was sent since the last offer, when that was answered by an acknowledgement which was under way already.
+      this.#next = Math.max(this.#next, ack.offset)
+    } else {
       return
     }
     this.#acknowledged = ack.offset
@@ -95,8 +102,9 @@ export class SnapshotSender {
 
   #pump(): void {
     if (this.#isStopped || this.#isReading || this.#isOffered || this.#cancelPause !== null) return
-    const { clock, bytesPerSecond, chunkBytes } = this.#options
-    if (this.#next >= this.file.sizeBytes || this.#next - this.#acknowledged >= windowChunks * chunkBytes) return
+    const isWindowFull = this.#next - this.#acknowledged >= windowChunks * this.#chunkBytes
+    if (this.#next >= this.file.sizeBytes || isWindowFull) return
+    const { clock, bytesPerSecond } = this.#options
     const nowMs = clock.monotonicMs()
     if (this.#paidMs > nowMs) {
       this.#cancelPause = clock.after(this.#paidMs - nowMs, () => {
@@ -105,7 +113,7 @@ export class SnapshotSender {
       })
       return
     }
-    const bytes = Buffer.allocUnsafeSlow(Math.min(chunkBytes, this.file.sizeBytes - this.#next))
+    const bytes = Buffer.allocUnsafeSlow(Math.min(this.#chunkBytes, this.file.sizeBytes - this.#next))
     this.#paidMs = nowMs + (bytes.length / bytesPerSecond) * 1000
     this.#read(bytes, this.#next)
   }
@@ -113,26 +121,26 @@ export class SnapshotSender {
   #read(bytes: Buffer, offset: number): void {
     const { snapshot, onFailure } = this.#options
     this.#isReading = true
-    snapshot.read(bytes, offset).then(
-      (count) => {
+    snapshot
+      .read(bytes, offset)
+      .finally(() => {
         this.#isReading = false
-        if (this.#isStopped) return this.#close()
-        if (count !== bytes.length) {
-          onFailure(
-            new Error(`The snapshot ends ${bytes.length - count} bytes before its size of ${this.file.sizeBytes}`),
-          )
-          return
+        if (this.#isStopped) this.#close()
+      })
+      .then((count) => {
+        if (this.#isStopped) return
+        const missing = bytes.length - count
+        if (missing > 0) {
+          const sentence = `The snapshot ends ${missing} bytes before its size of ${this.file.sizeBytes}`
+          throw new FatalError(exitCodes.dataError, sentence)
         }
         // Meanwhile it may have been offered anew, to go on elsewhere.
         if (!this.#isOffered && this.#next === offset) this.#send(bytes, offset)
         this.#pump()
-      },
-      (error) => {
-        this.#isReading = false
-        if (this.#isStopped) this.#close()
-        else onFailure(error)
-      },
-    )
+      })
+      .catch((error: unknown) => {
+        if (!this.#isStopped) onFailure(error)
+      })
   }
 
   #send(bytes: Buffer, offset: number): void {

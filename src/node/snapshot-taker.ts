@@ -6,7 +6,7 @@ import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { Applier, Clock, MachineSnapshot, NodeObserver, SnapshotFile, Storage } from './ports.ts'
 
 export interface SnapshotTakerOptions {
-  readonly storage: Pick<Storage, 'takeSnapshot' | 'newestSnapshot'>
+  readonly storage: Pick<Storage, 'takeSnapshot' | 'newestSnapshot' | 'isFull'>
   readonly applier: Pick<Applier, 'appliedIndex' | 'snapshot'>
   readonly clock: Pick<Clock, 'monotonicMs'>
   readonly observer: NodeObserver
@@ -20,8 +20,9 @@ export interface SnapshotTakerOptions {
 
 /** After a snapshot that took so long, this many times as long passes before the next: a fifth of the time at most goes into them. */
 const restFactor = 4
-/** What failed is tried again after this share of the threshold. */
+/** What failed is tried again after this share of the threshold; on a full disk, where nothing more may come, after a while. */
 const retryShare = 0.1
+const retryMs = 1000
 
 export class SnapshotTaker {
   readonly #options: SnapshotTakerOptions
@@ -30,6 +31,7 @@ export class SnapshotTaker {
   #notBefore = 0
   #restUntilMs = Number.NEGATIVE_INFINITY
   #unsupported = false
+  #isStopped = false
 
   constructor(options: SnapshotTakerOptions) {
     this.#options = options
@@ -42,13 +44,14 @@ export class SnapshotTaker {
 
   /** To be called now and then; a snapshot that is due is begun. */
   tick(): void {
-    const { applier, clock, threshold } = this.#options
-    const dueIndex = Math.max(this.#newestIndex + threshold, this.#notBefore)
+    const { storage, applier, clock, threshold } = this.#options
+    const isUrgent = storage.isFull && !this.#unsupported
+    const dueIndex = isUrgent ? this.#newestIndex + 1 : Math.max(this.#newestIndex + threshold, this.#notBefore)
     if (applier.appliedIndex < dueIndex || clock.monotonicMs() < this.#restUntilMs) return
     this.#beginUnasked()
   }
 
-  /** The disk is full: what a snapshot can free is wanted now. */
+  /** The disk is full since just now: what a snapshot can free is wanted, without a rest. */
   hurry(): void {
     if (this.#options.applier.appliedIndex > this.#newestIndex) this.#beginUnasked()
   }
@@ -57,12 +60,18 @@ export class SnapshotTaker {
   async take(): Promise<SnapshotFile> {
     const wanted = this.#options.applier.appliedIndex
     for (;;) {
+      this.#mustGoOn()
       const { newestSnapshot } = this.#options.storage
       if (newestSnapshot !== null && newestSnapshot.lastIncluded.index >= wanted) return newestSnapshot
       // One that is under way may have begun too early.
       if (this.#taking === null) return await this.#begin()
       await this.#taking.catch(() => {})
     }
+  }
+
+  /** What is under way comes to nothing, and nothing else is begun. */
+  stop(): void {
+    this.#isStopped = true
   }
 
   get #newestIndex(): number {
@@ -85,7 +94,7 @@ export class SnapshotTaker {
   }
 
   async #take(): Promise<SnapshotFile> {
-    const { storage, applier, clock, observer, threshold, describe, onTaken, onFailure } = this.#options
+    const { applier, clock, observer, threshold, onTaken, onFailure } = this.#options
     const startedMs = clock.monotonicMs()
     this.#notBefore = applier.appliedIndex + Math.max(1, Math.ceil(threshold * retryShare))
     try {
@@ -95,34 +104,56 @@ export class SnapshotTaker {
         this.#notBefore = applier.appliedIndex + threshold
         throw new SnapshotError('snapshot-unsupported', 'Cannot take a snapshot: the application offers none')
       }
-      if (picture.appliedIndex === 0) {
-        await giveUp(picture)
-        throw new SnapshotError('snapshot-failed', 'Cannot take a snapshot: nothing is applied yet')
-      }
+      const { metadata, file } = await this.#store(picture)
+      const durationMs = clock.monotonicMs() - startedMs
+      this.#restUntilMs = startedMs + durationMs * (1 + restFactor)
+      if (!this.#isStopped) onTaken(metadata)
+      observer.event({ type: 'snapshotTaken', file, durationMs })
+      return file
+    } catch (error) {
+      const nowMs = clock.monotonicMs()
+      this.#restUntilMs = Math.max(startedMs + (nowMs - startedMs) * (1 + restFactor), nowMs + retryMs)
+      if (error instanceof FatalError) onFailure(error)
+      throw asSnapshotError(error)
+    }
+  }
+
+  async #store(
+    picture: MachineSnapshot,
+  ): Promise<{ readonly metadata: SnapshotMetadata; readonly file: SnapshotFile }> {
+    const { storage, describe } = this.#options
+    try {
+      this.#mustGoOn()
       const metadata = describe(picture.appliedIndex)
       if (metadata === null) {
-        await giveUp(picture)
         throw new SnapshotError(
           'snapshot-failed',
           `Cannot use a snapshot through ${picture.appliedIndex}: one of the leader has taken its place`,
         )
       }
       const header = { ...metadata, machinePosition: picture.position }
-      const file = await storage.takeSnapshot(header, picture.body)
-      const durationMs = clock.monotonicMs() - startedMs
-      this.#restUntilMs = startedMs + durationMs * (1 + restFactor)
-      onTaken(metadata)
-      observer.event({ type: 'snapshotTaken', file, durationMs })
-      return file
+      const file = await storage.takeSnapshot(header, this.#untilStopped(picture.body))
+      return { metadata, file }
     } catch (error) {
-      if (error instanceof FatalError) onFailure(error)
-      throw asSnapshotError(error)
+      // Whatever stopped the reading, or kept it from being begun: the state machine need not hold the picture any longer.
+      picture.body[Symbol.asyncIterator]()
+        .return?.()
+        .catch(() => {})
+      throw error
     }
   }
-}
 
-async function giveUp(picture: MachineSnapshot): Promise<void> {
-  await picture.body[Symbol.asyncIterator]().return?.()
+  /** A state may be large: a node that stops does not wait for the rest of it. */
+  async *#untilStopped(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+    for await (const part of body) {
+      this.#mustGoOn()
+      yield part
+    }
+  }
+
+  #mustGoOn(): void {
+    if (this.#isStopped) throw new SnapshotError('shutting-down', 'Cannot take a snapshot: this node is shutting down')
+  }
 }
 
 function asSnapshotError(error: unknown): SnapshotError {

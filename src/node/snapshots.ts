@@ -1,5 +1,6 @@
 // Snapshots between nodes, as the loop sees them: those that this node sends, the one that it receives, and backups.
 
+import { FatalError, SnapshotError } from '../errors.ts'
 import type { NodeId } from '../raft/entry.ts'
 import type { Raft } from '../raft/raft.ts'
 import type { SnapshotToSend } from '../raft/work.ts'
@@ -12,6 +13,7 @@ import type {
   SnapshotFile,
   SnapshotOffer,
   Storage,
+  StoredSnapshot,
   Transport,
 } from './ports.ts'
 import { type ReceivedSnapshot, SnapshotReceiver } from './snapshot-receiver.ts'
@@ -39,6 +41,7 @@ export class Snapshots {
   readonly #senders = new Map<NodeId, SnapshotSender>()
   /** Being opened. */
   readonly #opening = new Set<NodeId>()
+  #isStopped = false
 
   constructor(options: SnapshotsOptions) {
     const { id, storage, transport, observer, onReceived, onFailure } = options
@@ -48,44 +51,50 @@ export class Snapshots {
       storage,
       transport,
       onReceived,
-      onFull: (error) => observer.event({ type: 'snapshotSkipped', reason: error.message }),
+      onSetback: (error) => observer.event({ type: 'snapshotSkipped', reason: error.message }),
       onFailure,
     })
   }
 
   /** The core asks for it. */
-  send({ to }: SnapshotToSend): void {
-    if (this.#opening.has(to)) return
-    this.#opening.add(to)
-    const { storage, onUnsendable, onFailure } = this.#options
-    storage.openSnapshot().then((snapshot) => {
-      this.#opening.delete(to)
-      if (snapshot === null) {
-        onUnsendable(to)
-        return
-      }
-      if (!this.#isWanted(to)) {
-        snapshot.close().catch(onFailure)
-        return
-      }
-      this.#senders.get(to)?.stop()
-      const { id, raft, transport, clock, observer, bytesPerSecond, chunkBytes, repeatAfterMs } = this.#options
-      const { file } = snapshot
-      const sender = new SnapshotSender({
-        id,
-        to,
-        term: raft.currentTerm,
-        snapshot,
-        transport,
-        clock,
-        bytesPerSecond,
-        chunkBytes,
-        repeatAfterMs,
-        onSent: (durationMs) => observer.event({ type: 'snapshotSent', to, file, durationMs }),
-        onFailure,
-      })
-      this.#senders.set(to, sender)
-    }, onFailure)
+  send(wanted: SnapshotToSend): void {
+    if (this.#opening.has(wanted.to)) return
+    this.#opening.add(wanted.to)
+    this.#open(wanted).catch(this.#options.onFailure)
+  }
+
+  async #open({ to, lastIncluded }: SnapshotToSend): Promise<void> {
+    const snapshot = await this.#options.storage.openSnapshot()
+    this.#opening.delete(to)
+    if (this.#isStopped || !this.#isWanted(to)) {
+      await snapshot?.close()
+    } else if (snapshot === null || snapshot.file.lastIncluded.index < lastIncluded.index) {
+      // The one that was asked for is not durable yet: an older one would not reach to where the log begins.
+      this.#options.onUnsendable(to)
+      await snapshot?.close()
+    } else {
+      this.#begin(to, snapshot)
+    }
+  }
+
+  #begin(to: NodeId, snapshot: StoredSnapshot): void {
+    this.#senders.get(to)?.stop()
+    const { id, raft, transport, clock, observer, bytesPerSecond, chunkBytes, repeatAfterMs, onFailure } = this.#options
+    const { file } = snapshot
+    const sender = new SnapshotSender({
+      id,
+      to,
+      term: raft.currentTerm,
+      snapshot,
+      transport,
+      clock,
+      bytesPerSecond,
+      chunkBytes,
+      repeatAfterMs,
+      onSent: (durationMs) => observer.event({ type: 'snapshotSent', to, file, durationMs }),
+      onFailure,
+    })
+    this.#senders.set(to, sender)
   }
 
   /** After each turn: what the core no longer waits for is sent no further. */
@@ -119,6 +128,8 @@ export class Snapshots {
   }
 
   stop(): void {
+    this.#isStopped = true
+    this.#receiver.stop()
     for (const sender of this.#senders.values()) sender.stop()
     this.#senders.clear()
   }
@@ -133,13 +144,30 @@ export function viewOf({ lastIncluded, sizeBytes }: SnapshotFile): SnapshotView 
   return { index: lastIncluded.index, term: lastIncluded.term, sizeBytes }
 }
 
-/** Null: there is no snapshot. */
-export async function openBackup(storage: Storage): Promise<Backup | null> {
-  const stored = await storage.openSnapshot()
-  if (stored === null) return null
+/** Rejects with SnapshotError. What is found damaged on the way is a failure of this node, too: `onFailure` hears of it. */
+export async function openBackup(
+  storage: Pick<Storage, 'openSnapshot'>,
+  onFailure: (error: FatalError) => void,
+): Promise<Backup> {
+  const report = (error: unknown) => {
+    if (error instanceof FatalError) onFailure(error)
+    return error
+  }
+  const stored = await storage.openSnapshot().catch((error: unknown) => {
+    report(error)
+    throw new SnapshotError('snapshot-failed', `Cannot open the snapshot: ${reasonOf(error)}`, { cause: error })
+  })
+  if (stored === null) throw new SnapshotError('snapshot-failed', 'Cannot open the snapshot: it is gone')
   return {
     snapshot: viewOf(stored.file),
-    read: (into, position) => stored.read(into, position),
+    read: (into, position) =>
+      stored.read(into, position).catch((error: unknown) => {
+        throw report(error)
+      }),
     close: () => stored.close(),
   }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

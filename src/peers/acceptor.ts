@@ -5,6 +5,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { exitCodes, FatalError } from '../errors.ts'
 import type { NodeId } from '../raft/entry.ts'
 import { formatAddress } from './address.ts'
+import type { Channel } from './channel.ts'
 import { frame, frameBytes, ProtocolError } from './frames.ts'
 import {
   decodeGreeting,
@@ -21,10 +22,16 @@ import type { Settings } from './settings.ts'
 
 export interface AcceptorEvents {
   isMember(id: NodeId): boolean
+  /** What this node says of itself, now. */
+  hello(to: NodeId, channel: Channel): Hello
+  /** Whether a member has forgotten something: a sentence if so. */
+  judge(hello: Hello): Promise<string | null>
   accepted(hello: Hello, link: Link): void
-  frame(id: NodeId, fields: Fields, body: Uint8Array): void
+  frame(hello: Hello, fields: Fields, body: Uint8Array): void
   /** Only of a link that was `accepted`. */
-  closed(id: NodeId, link: Link): void
+  closed(hello: Hello, link: Link): void
+  /** This node does not want that one, which may be no member, or that one does not want this. */
+  refused(id: NodeId, sentence: string): void
 }
 
 const maxStrangers = 64
@@ -79,20 +86,23 @@ export class Acceptor {
 
   #take(socket: Socket): void {
     const remote = socket.remoteAddress ?? 'an address that is gone'
-    let id: NodeId | null = null
+    /** Of a member that belongs here, if it is what it says. */
+    let caller: Hello | null = null
     const link: Link = new Link(socket, this.#settings, 2 * ticksPerTimeout, {
       greeted: (greeting) => {
-        id = this.#greeted(link, greeting, remote)
+        this.#greeted(link, greeting, remote, (hello) => {
+          caller = hello
+        })
       },
       frame: (fields, body) => {
-        if (id === null) throw new Error('A frame came before the greeting was answered')
-        this.#frame(id, link, fields, body)
+        if (caller === null) throw new Error('A frame came before the greeting was answered')
+        this.#frame(caller, link, fields, body)
       },
       tick: () => {},
       closed: (end) => {
         this.#strangers.delete(link)
-        this.#logEnd(id, remote, end)
-        if (id !== null) this.#events.closed(id, link)
+        this.#logEnd(caller?.id ?? null, remote, end)
+        if (caller !== null && link.wasEstablished) this.#events.closed(caller, link)
       },
     })
     this.#strangers.add(link)
@@ -114,46 +124,78 @@ export class Acceptor {
     }
   }
 
-  /** Whose link it is from now on; null when it was refused. */
-  #greeted(link: Link, greeting: Greeting, remote: string): NodeId | null {
+  #greeted(link: Link, greeting: Greeting, remote: string, onCaller: (hello: Hello) => void): void {
     if (greeting.type === 'refused') throw new ProtocolError('a refusal came before any greeting')
-    if (greeting.type === 'otherVersion') return this.#refuse(link, remote, remote, refuseVersion(greeting.version))
+    if (greeting.type === 'otherVersion') {
+      this.#refuse(link, remote, remote, refuseVersion(greeting.version))
+      return
+    }
     const { hello } = greeting
-    const { identity, journal } = this.#settings
-    const refusal = judgeCaller(identity, hello, (id) => this.#events.isMember(id))
-    if (refusal !== null) return this.#refuse(link, hello.id, remote, refusal)
-    this.#strangers.delete(link)
-    link.establish()
-    link.socket.write(frameBytes(encodeHello(identity, hello.id)))
-    journal.forget(`from ${hello.id}`)
-    this.#events.accepted(hello, link)
-    return hello.id
+    const refusal = this.#judge(hello)
+    if (refusal !== null) {
+      this.#refuse(link, hello.id, remote, refusal)
+      return
+    }
+    onCaller(hello)
+    void this.#introduce(link, hello, remote)
   }
 
-  #frame(id: NodeId, link: Link, fields: Fields, body: Uint8Array): void {
+  async #introduce(link: Link, hello: Hello, remote: string): Promise<void> {
+    const forgotten = await link.introduce(this.#events.judge(hello))
+    if (link.ended) return
+    // It may have ceased to be a member meanwhile.
+    const refusal = forgotten ?? this.#judge(hello)
+    if (refusal !== null) {
+      this.#refuse(link, hello.id, remote, refusal)
+      return
+    }
+    this.#strangers.delete(link)
+    link.establish(this.#settings.limits[hello.channel].maxFrameBytes)
+    link.socket.write(frameBytes(encodeHello(this.#events.hello(hello.id, hello.channel))))
+    this.#settings.journal.forget(`from ${hello.id}`)
+    this.#events.accepted(hello, link)
+  }
+
+  #judge(hello: Hello): Refusal | null {
+    return judgeCaller(this.#settings.identity, hello, (id) => this.#events.isMember(id))
+  }
+
+  #frame(hello: Hello, link: Link, fields: Fields, body: Uint8Array): void {
     if (fields.type === controlTypes.ping) {
       if (link.socket.writableLength < maxPongBytes) link.socket.write(pong)
     } else if (fields.type === controlTypes.refused) {
       const greeting = decodeGreeting(fields, body)
       if (greeting.type === 'refused') link.end({ cause: 'refusedByPeer', ...greeting.refusal })
-    } else this.#events.frame(id, fields, body)
+    } else this.#events.frame(hello, fields, body)
   }
 
-  #refuse(link: Link, who: string, remote: string, refusal: Refusal): null {
+  #refuse(link: Link, who: string, remote: string, refusal: Refusal): void {
     const sentence = `Refused a connection from ${who} (${refusal.code}): ${refusal.sentence}`
     this.#settings.journal.warn(`from ${who}`, refusal.code, { peer: who, remote }, sentence)
+    this.#events.refused(who, sentence)
     link.refuse(refusal)
-    return null
   }
 
   /** A plain end of a member's connection is told by the one that this node dialled. */
   #logEnd(id: NodeId | null, remote: string, end: LinkEnd): void {
+    if (end.cause === 'refusedByPeer') {
+      if (id !== null) this.#refusedByPeer(id, remote, end)
+      return
+    }
+    if (id !== null) this.#settings.journal.forget(`answer to ${id}`)
     if (end.cause === 'own' || end.cause === 'refusedByUs') return
     if (end.cause === 'closed' || end.cause === 'error') return
     const who = id ?? remote
     const hint = id === null ? '; only raft-sidecar nodes may dial this port' : ''
     const sentence = `Closed a connection from ${who}: ${end.sentence}${hint}`
     this.#settings.journal.warn(`from ${who}`, `${end.cause} ${end.code}`, { peer: id, remote }, sentence)
+  }
+
+  /** It calls again and again, and was taken each time, so that this has a subject of its own to be told once. */
+  #refusedByPeer(id: NodeId, remote: string, end: LinkEnd): void {
+    const sentence = `${id} called, and refused the answer (${end.code}), it says: ${end.sentence}`
+    this.#settings.journal.warn(`answer to ${id}`, `${end.code}`, { peer: id, remote }, sentence)
+    this.#events.refused(id, sentence)
   }
 }
 

@@ -1,11 +1,18 @@
 // What nodes say to each other, to frames and back. `from` and `to` are not sent: the handshake of the connection knows
-// them. Records and payloads are never encoded here, they go behind the header as they are.
+// them. Records, payloads and the bytes of a snapshot are never encoded here, they go behind the header as they are.
 
-import type { ForwardedProposals, ForwardRefused, PeerMessage } from '../node/ports.ts'
+import type {
+  ForwardedProposals,
+  ForwardRefused,
+  PeerMessage,
+  SnapshotAck,
+  SnapshotChunk,
+  SnapshotOffer,
+} from '../node/ports.ts'
 import type { Entry, EntryId, NodeId } from '../raft/entry.ts'
 import type { AppendEntries, AppendEntriesResponse } from '../raft/messages.ts'
-import { type Frame, frame, ProtocolError } from './frames.ts'
-import { type Fields, maxUint48, packHeader } from './header.ts'
+import { type Frame, frame, ProtocolError, prefixBytes } from './frames.ts'
+import { type Fields, maxUint32, maxUint48, packHeader } from './header.ts'
 
 const types = {
   RequestPreVote: 10,
@@ -19,13 +26,26 @@ const types = {
   ReadIndexResponse: 18,
   ForwardedProposals: 19,
   ForwardRefused: 20,
+  SnapshotOffer: 21,
+  SnapshotChunk: 22,
+  SnapshotAck: 23,
 } as const satisfies Record<PeerMessage['type'], number>
 
 /** Fifteen bytes of header each at most, of the 65,535 that a header may have. */
 export const maxProposalsPerFrame = 2048
 
+export const maxChunkBytes = 256 * 1024
+
+/** What a chunk takes on the wire, with its header of six numbers. */
+export const maxChunkFrameBytes = prefixBytes + 64 + maxChunkBytes
+
 const proposalKinds = ['json', 'bytes'] as const
-const refusalReasons = ['not-leader', 'transferring', 'tail-full'] as const
+const refusalReasons = [
+  'not-leader',
+  'transferring',
+  'tail-full',
+  'storage-full',
+] as const satisfies ForwardRefused['reason'][]
 
 export function encodeMessage(message: PeerMessage): Frame {
   const { term } = message
@@ -55,6 +75,16 @@ export function encodeMessage(message: PeerMessage): Frame {
       const { origin, sequences, reason } = message
       return header([types[message.type], term, origin, sequences, refusalReasons.indexOf(reason)])
     }
+    case 'SnapshotOffer': {
+      const { lastIncluded, sizeBytes, checksum } = message.file
+      return header([types[message.type], term, lastIncluded.term, lastIncluded.index, sizeBytes, checksum])
+    }
+    case 'SnapshotChunk': {
+      const fields = snapshotPlace(message)
+      return message.bytes.length === 0 ? header(fields) : frame(packHeader(fields), [message.bytes])
+    }
+    case 'SnapshotAck':
+      return header(snapshotPlace(message))
     default:
       return message satisfies never
   }
@@ -74,11 +104,17 @@ export interface Conversation {
   decodeRecords(bytes: Uint8Array): Entry[]
 }
 
+const typesWithBody: ReadonlySet<PeerMessage['type']> = new Set([
+  'AppendEntries',
+  'ForwardedProposals',
+  'SnapshotChunk',
+] as const)
+
 /** Throws a ProtocolError at anything that `encodeMessage` would not have made. */
 export function decodeMessage(fields: Fields, body: Uint8Array, conversation: Conversation): PeerMessage {
   const message = decodeFields(fields, body, conversation)
   fields.end()
-  if (body.length > 0 && message.type !== 'AppendEntries' && message.type !== 'ForwardedProposals')
+  if (body.length > 0 && !typesWithBody.has(message.type))
     throw new ProtocolError(`${message.type} came with ${body.length} bytes behind its header`)
   return message
 }
@@ -118,6 +154,14 @@ function decodeFields(fields: Fields, body: Uint8Array, conversation: Conversati
       if (reason === undefined) throw new ProtocolError('ForwardRefused has an unknown reason')
       return { type, from, to, term, origin, sequences, reason }
     }
+    case 'SnapshotOffer':
+      return decodeSnapshotOffer(fields, term, conversation)
+    case 'SnapshotChunk': {
+      const { lastIncluded, offset } = decodeSnapshotPlace(fields)
+      return { type, from, to, term, lastIncluded, offset, bytes: body }
+    }
+    case 'SnapshotAck':
+      return { type, from, to, term, ...decodeSnapshotPlace(fields) }
     default:
       return type satisfies never
   }
@@ -198,20 +242,37 @@ function checkSequence(prev: EntryId, entries: readonly Entry[], leaderTerm: num
 }
 
 function encodeAppendEntriesResponse(message: AppendEntriesResponse): Frame {
-  const { term, round } = message
+  const { term, round, isStorageFull } = message
   const type = types.AppendEntriesResponse
-  if (message.success) return header([type, term, round, true, message.matchIndex])
-  return header([type, term, round, false, message.rejectedIndex, message.hint.term, message.hint.index])
+  if (message.success) return header([type, term, round, isStorageFull, true, message.matchIndex])
+  const { rejectedIndex, hint } = message
+  return header([type, term, round, isStorageFull, false, rejectedIndex, hint.term, hint.index])
 }
 
 function decodeAppendEntriesResponse(fields: Fields, term: number, conversation: Conversation): AppendEntriesResponse {
   const { from, to } = conversation
   const type = 'AppendEntriesResponse'
   const round = fields.integer('round')
+  const isStorageFull = fields.boolean('isStorageFull')
   if (fields.boolean('success'))
-    return { type, from, to, term, round, success: true, matchIndex: fields.integer('matchIndex') }
+    return { type, from, to, term, round, isStorageFull, success: true, matchIndex: fields.integer('matchIndex') }
   const rejectedIndex = fields.integer('rejectedIndex')
-  return { type, from, to, term, round, success: false, rejectedIndex, hint: entryId(fields, 'hint') }
+  return { type, from, to, term, round, isStorageFull, success: false, rejectedIndex, hint: entryId(fields, 'hint') }
+}
+
+function decodeSnapshotOffer(fields: Fields, term: number, { from, to }: Conversation): SnapshotOffer {
+  const lastIncluded = entryId(fields, 'lastIncluded')
+  const sizeBytes = fields.integer('sizeBytes', maxUint48)
+  const checksum = fields.integer('checksum', maxUint32)
+  return { type: 'SnapshotOffer', from, to, term, file: { lastIncluded, sizeBytes, checksum } }
+}
+
+function snapshotPlace({ type, term, lastIncluded, offset }: SnapshotChunk | SnapshotAck): readonly number[] {
+  return [types[type], term, lastIncluded.term, lastIncluded.index, offset]
+}
+
+function decodeSnapshotPlace(fields: Fields): Pick<SnapshotAck, 'lastIncluded' | 'offset'> {
+  return { lastIncluded: entryId(fields, 'lastIncluded'), offset: fields.integer('offset', maxUint48) }
 }
 
 function encodeForwardedProposals(message: ForwardedProposals): Frame {

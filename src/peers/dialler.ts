@@ -1,4 +1,4 @@
-// Keeps one connection to one member, over which this node sends and never receives more than a sign of life. Whatever ends
+// Keeps one connection of one kind to one member, over which this node sends and never receives more than a sign of life. Whatever ends
 // it, another dial follows: soon after a loss, late after a refusal, and the name is resolved again each time.
 
 import { connect } from 'node:net'
@@ -6,6 +6,7 @@ import type { PeerMessage } from '../node/ports.ts'
 import type { NodeId } from '../raft/entry.ts'
 import { formatAddress, parseAddress } from './address.ts'
 import { backoffMs, refusedBackoffMs, slowestMs } from './backoff.ts'
+import type { Channel, ChannelLimits } from './channel.ts'
 import { encodeMessage, splitMessage } from './codec.ts'
 import { frame, frameBytes, maxHeaderBytes, ProtocolError, prefixBytes } from './frames.ts'
 import { encodeHello, type Greeting, type Hello, judgeAnswer, type Refusal, refuseVersion } from './handshake.ts'
@@ -15,9 +16,22 @@ import type { Settings } from './settings.ts'
 import { SocketWriter } from './socket-writer.ts'
 
 export interface DiallerEvents {
+  /** What this node says of itself, now. */
+  hello(): Hello
+  /** Whether the peer has forgotten something: a sentence if so. */
+  judge(hello: Hello): Promise<string | null>
+  /** Asked before another dial; if not, only `dial` brings the next. */
+  isWanted(): boolean
   up(hello: Hello): void
   /** An established connection ended, or the peer's machine refused a dial. */
   down(): void
+  /** One of the two does not want the other. */
+  refused(sentence: string): void
+}
+
+const linkNames: Readonly<Record<Channel, { readonly journal: string; readonly link: string }>> = {
+  consensus: { journal: 'to', link: 'connection' },
+  snapshots: { journal: 'snapshots to', link: 'snapshot connection' },
 }
 
 const connectTimeoutMs = 1000
@@ -28,7 +42,9 @@ const ping = frame(packHeader([controlTypes.ping]))
 
 export class Dialler {
   readonly #id: NodeId
+  readonly #channel: Channel
   readonly #settings: Settings
+  readonly #limits: ChannelLimits
   readonly #events: DiallerEvents
   readonly #subject: string
   #address: string
@@ -40,12 +56,14 @@ export class Dialler {
   #shortLives = 0
   #closed = false
 
-  constructor(id: NodeId, address: string, settings: Settings, events: DiallerEvents) {
+  constructor(id: NodeId, address: string, channel: Channel, settings: Settings, events: DiallerEvents) {
     this.#id = id
     this.#address = address
+    this.#channel = channel
     this.#settings = settings
+    this.#limits = settings.limits[channel]
     this.#events = events
-    this.#subject = `to ${id}`
+    this.#subject = `${linkNames[channel].journal} ${id}`
   }
 
   get connected(): boolean {
@@ -79,7 +97,7 @@ export class Dialler {
     link.expectWithin(Math.min(connectTimeoutMs, rpcTimeoutMs), `${formatAddress(address)} did not take the connection`)
     socket.once('connect', () => {
       link.expectWithin(rpcTimeoutMs, 'it took the connection but did not answer the greeting')
-      socket.write(frameBytes(encodeHello(this.#settings.identity, this.#id)))
+      socket.write(frameBytes(encodeHello(this.#events.hello())))
     })
   }
 
@@ -94,11 +112,11 @@ export class Dialler {
     this.#failures = 0
     const dialling = this.#link !== null || this.#wait !== null
     this.#letGo()
-    if (dialling) this.dial()
+    if (dialling) this.#redial()
   }
 
   send(message: PeerMessage): void {
-    const { maxFrameBytes } = this.#settings
+    const { maxFrameBytes } = this.#limits
     if (this.#writer === null) return
     for (const part of splitMessage(message, maxFrameBytes - maxHeaderBytes - prefixBytes)) {
       const encoded = encodeMessage(part)
@@ -129,31 +147,37 @@ export class Dialler {
   #greeted(link: Link, greeting: Greeting): void {
     const refusal = this.#judge(greeting)
     if (refusal !== null) link.refuse(refusal)
-    else if (greeting.type === 'hello') this.#established(link, greeting.hello)
+    else if (greeting.type === 'hello') void this.#introduce(link, greeting.hello)
     else if (greeting.type === 'refused') link.end({ cause: 'refusedByPeer', ...greeting.refusal })
   }
 
   #judge(greeting: Greeting): Refusal | null {
     if (greeting.type === 'otherVersion') return refuseVersion(greeting.version)
-    if (greeting.type === 'hello') return judgeAnswer(this.#settings.identity, greeting.hello, this.#id)
+    if (greeting.type === 'hello') return judgeAnswer(this.#settings.identity, greeting.hello, this.#id, this.#channel)
     return null
   }
 
+  async #introduce(link: Link, hello: Hello): Promise<void> {
+    const forgotten = await link.introduce(this.#events.judge(hello))
+    if (link.ended) return
+    if (forgotten !== null) link.refuse(forgotten)
+    else this.#established(link, hello)
+  }
+
   #established(link: Link, hello: Hello): void {
-    link.establish()
+    link.establish(this.#limits.maxFrameBytes)
     this.#failures = 0
     this.#upSinceMs = performance.now()
-    this.#writer = new SocketWriter(link.socket, this.#settings.maxQueueBytes, {
+    this.#writer = new SocketWriter(link.socket, this.#limits, {
       progress: () => link.signOfLife(),
       dropped: () => this.#queueFull(),
     })
     const { journal } = this.#settings
-    journal.info(
-      this.#subject,
-      `connected ${this.#address}`,
-      this.#fields(),
-      `Connected to ${this.#id} at ${this.#address}`,
-    )
+    const sentence = `Connected to ${this.#id} at ${this.#address}`
+    // The other link follows this one, and is worth a line only when it does not.
+    if (this.#channel === 'consensus')
+      journal.info(this.#subject, `connected ${this.#address}`, this.#fields(), sentence)
+    else journal.forget(this.#subject)
     journal.forget(`${this.#subject}, queue`)
     this.#events.up(hello)
   }
@@ -166,11 +190,13 @@ export class Dialler {
     const { random } = this.#settings
     const state = `${end.cause} ${end.code}`
     if (end.cause === 'refusedByPeer' || end.cause === 'refusedByUs' || end.cause === 'garbage') {
-      this.#warn(state, this.#refusalSentence(end))
+      const sentence = this.#refusalSentence(end)
+      this.#warn(state, sentence)
+      if (end.cause !== 'garbage') this.#events.refused(sentence)
       this.#dialAfter(refusedBackoffMs(random))
     } else {
-      const what = link.wasEstablished ? `Lost the connection to ${this.#id}` : `Cannot reach ${this.#id}`
-      this.#warn(state, `${what} at ${this.#address}: ${end.sentence}; dialling until it answers`)
+      // Of a peer that is gone as a whole, the link that matters tells.
+      if (this.#events.isWanted()) this.#warn(state, this.#lossSentence(link, end))
       this.#countFailure(link.wasEstablished)
       this.#dialAfter(backoffMs(this.#failures, random))
     }
@@ -184,6 +210,13 @@ export class Dialler {
     } else this.#failures++
   }
 
+  #lossSentence(link: Link, end: LinkEnd): string {
+    const { link: name } = linkNames[this.#channel]
+    const failed = this.#channel === 'consensus' ? `Cannot reach ${this.#id}` : `Cannot open a ${name} to ${this.#id}`
+    const what = link.wasEstablished ? `Lost the ${name} to ${this.#id}` : failed
+    return `${what} at ${this.#address}: ${end.sentence}; dialling until it answers`
+  }
+
   #refusalSentence(end: LinkEnd): string {
     const at = `${this.#id} at ${this.#address}`
     if (end.cause === 'refusedByPeer') return `Connection refused by ${at} (${end.code}), it says: ${end.sentence}`
@@ -192,9 +225,10 @@ export class Dialler {
   }
 
   #queueFull(): void {
-    const { journal, maxQueueBytes } = this.#settings
-    const sentence = `${this.#id} takes messages too slowly: more than ${maxQueueBytes} bytes wait, the oldest are dropped`
-    journal.warn(`${this.#subject}, queue`, 'full', this.#fields(), sentence)
+    const { maxQueueBytes, dropsPastQueue } = this.#limits
+    const what = this.#channel === 'consensus' ? 'messages' : 'snapshot chunks'
+    const sentence = `${this.#id} takes ${what} too slowly: more than ${maxQueueBytes} bytes wait, the ${dropsPastQueue} are dropped`
+    this.#settings.journal.warn(`${this.#subject}, queue`, 'full', this.#fields(), sentence)
   }
 
   #warn(state: string, sentence: string): void {
@@ -207,7 +241,12 @@ export class Dialler {
 
   #dialAfter(delayMs: number): void {
     if (this.#closed) return
-    this.#wait = setTimeout(() => this.dial(), delayMs).unref()
+    this.#wait = setTimeout(() => this.#redial(), delayMs).unref()
+  }
+
+  #redial(): void {
+    this.#stopWaiting()
+    if (this.#events.isWanted()) this.dial()
   }
 
   #stopWaiting(): void {

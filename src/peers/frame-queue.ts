@@ -36,6 +36,14 @@ export class FrameQueue {
     return frame
   }
 
+  /** Takes back the newest one. */
+  pop(): Frame | undefined {
+    if (this.length === 0) return undefined
+    const frame = this.#frames.pop()
+    if (frame !== undefined) this.#sizeBytes -= frame.sizeBytes
+    return frame
+  }
+
   clear(): void {
     this.#frames = []
     this.#head = 0

@@ -1,23 +1,25 @@
-// Who is at the other end. Both ends of a connection say who they are before anything else is said; either may refuse,
-// with a code and a sentence. A hello of any protocol version begins with the mark and the version, whatever follows.
+// Who is at the other end. Both ends of a connection say who they are, and how far they are, before anything else is said; either may
+// refuse, with a code and a sentence. A hello of any protocol version begins with the mark and the version, whatever follows.
 
+import type { Standing } from '../node/ports.ts'
 import type { NodeId } from '../raft/entry.ts'
+import { type Channel, channels } from './channel.ts'
 import { type Frame, frame, ProtocolError } from './frames.ts'
 import { controlTypes, type Fields, packHeader } from './header.ts'
 
-export const protocolVersion = 1
+export const protocolVersion = 2
 export const maxHandshakeBytes = 16 * 1024
 
 const mark = 'raft-sidecar'
 const maxNameLength = 256
+/** 64 bits in hexadecimal, with room to spare; what is remembered of each member is bounded by it. */
+const maxIncarnationLength = 64
 const maxUrlLength = 2048
 const maxSentenceLength = 1024
 
 export interface Identity {
   readonly id: NodeId
   readonly cluster: string
-  /** Drawn at random when the data directory was made. */
-  readonly incarnation: string
   /** Where the application beside this node is to be found, for clients of other nodes. */
   readonly appUrl: string | null
   /** Of the configuration that the cluster was founded with; null when this node was not there. */
@@ -27,9 +29,21 @@ export interface Identity {
 export interface Hello extends Identity {
   /** Whom the speaker believes to speak to. */
   readonly to: NodeId
+  /** What the connection is for; the answer repeats it. */
+  readonly channel: Channel
+  /** Drawn at random when the process began: tells the greetings of one run from those of the next. */
+  readonly run: string
+  readonly standing: Standing
 }
 
-export type RefusalCode = 'protocol-version' | 'cluster' | 'own-id' | 'wrong-node' | 'not-a-member' | 'founding'
+export type RefusalCode =
+  | 'protocol-version'
+  | 'cluster'
+  | 'own-id'
+  | 'wrong-node'
+  | 'not-a-member'
+  | 'founding'
+  | 'amnesia'
 
 export interface Refusal {
   /** From the wire it may be one that a later version brought. */
@@ -42,11 +56,12 @@ export type Greeting =
   | { readonly type: 'otherVersion'; readonly version: number }
   | { readonly type: 'refused'; readonly refusal: Refusal }
 
-export function encodeHello(identity: Identity, to: NodeId): Frame {
-  const { id, cluster, incarnation, appUrl, foundingDigest } = identity
-  return frame(
-    packHeader([controlTypes.hello, mark, protocolVersion, cluster, id, to, incarnation, appUrl, foundingDigest]),
-  )
+export function encodeHello(hello: Hello): Frame {
+  const { id, cluster, appUrl, foundingDigest, to, channel, run } = hello
+  const { incarnation, currentTerm, lastIndex } = hello.standing
+  const who = [cluster, id, to, appUrl, foundingDigest] as const
+  const standing = [incarnation, currentTerm, lastIndex] as const
+  return frame(packHeader([controlTypes.hello, mark, protocolVersion, ...who, channel, run, ...standing]))
 }
 
 export function encodeRefusal(refusal: Refusal): Frame {
@@ -68,12 +83,25 @@ export function decodeGreeting(fields: Fields, body: Uint8Array): Greeting {
     cluster: fields.text('cluster', maxNameLength),
     id: fields.text('id', maxNameLength),
     to: fields.text('to', maxNameLength),
-    incarnation: fields.text('incarnation', maxNameLength),
     appUrl: fields.textOrNull('appUrl', maxUrlLength),
     foundingDigest: fields.textOrNull('foundingDigest', maxNameLength),
+    channel: decodeChannel(fields),
+    run: fields.text('run', maxNameLength),
+    standing: {
+      incarnation: fields.text('incarnation', maxIncarnationLength),
+      currentTerm: fields.integer('currentTerm'),
+      lastIndex: fields.integer('lastIndex'),
+    },
   }
   fields.end()
   return { type: 'hello', hello }
+}
+
+function decodeChannel(fields: Fields): Channel {
+  const name = fields.text('channel', maxNameLength)
+  const channel = channels.find((each) => each === name)
+  if (channel === undefined) throw new ProtocolError('a greeting is for an unknown channel')
+  return channel
 }
 
 export function refuseVersion(version: number): Refusal {
@@ -103,8 +131,8 @@ export function judgeCaller(own: Identity, hello: Hello, isMember: (id: NodeId) 
   return judgeFounding(own, hello)
 }
 
-/** The same of the one who answered a call. */
-export function judgeAnswer(own: Identity, hello: Hello, dialled: NodeId): Refusal | null {
+/** The same of the one who answered a call. Throws a ProtocolError at the answer to another one. */
+export function judgeAnswer(own: Identity, hello: Hello, dialled: NodeId, channel: Channel): Refusal | null {
   const refusal = judgeCluster(own, hello)
   if (refusal !== null) return refusal
   if (hello.id !== dialled || hello.to !== own.id)
@@ -112,6 +140,8 @@ export function judgeAnswer(own: Identity, hello: Hello, dialled: NodeId): Refus
       code: 'wrong-node',
       sentence: `${hello.id} answered ${hello.to} where ${dialled} was to answer ${own.id}: check the members' addresses`,
     }
+  if (hello.channel !== channel)
+    throw new ProtocolError(`a call for ${channel} was answered with one for ${hello.channel}`)
   return judgeFounding(own, hello)
 }
 

@@ -7,6 +7,7 @@ import { ProtocolError } from './frames.ts'
 /** Types below 10 belong to the connection itself, those from 10 on to what nodes say over it (codec.ts). */
 export const controlTypes = { hello: 0, refused: 1, ping: 2, pong: 3 } as const
 
+export const maxUint32 = 2 ** 32 - 1
 export const maxUint48 = 2 ** 48 - 1
 
 type Field = number | boolean | string | null | readonly number[]

@@ -1,5 +1,5 @@
-// One connection, dialled or accepted: a greeting first, frames after it, a watch on its silence, and exactly one end with
-// one reason. Nothing is reported after `end`, however much of a chunk is left.
+// One connection, dialled or accepted: a greeting first, then its judgement, frames only after it, a watch on its silence, and exactly one
+// end with one reason. Nothing is reported after `end`, however much of a chunk is left.
 
 import type { Socket } from 'node:net'
 import { FrameParser, frameBytes, ProtocolError } from './frames.ts'
@@ -15,6 +15,7 @@ export interface LinkEnd {
 }
 
 export interface LinkHandlers {
+  /** Once. To be answered with `establish`, `refuse` or `end`, now or later. */
   greeted(greeting: Greeting): void
   /** Only after `establish`. The fields and the body are checked by no one yet. */
   frame(fields: Fields, body: Uint8Array): void
@@ -33,7 +34,7 @@ export class Link {
   readonly #handlers: LinkHandlers
   readonly #maxSilentTicks: number
   readonly #parser: FrameParser
-  #phase: 'greeting' | 'established' | 'ended' = 'greeting'
+  #phase: 'greeting' | 'judging' | 'established' | 'ended' = 'greeting'
   #wasEstablished = false
   #end: LinkEnd | null = null
   #deadline: NodeJS.Timeout | null = null
@@ -60,6 +61,10 @@ export class Link {
     return this.#phase === 'established'
   }
 
+  get ended(): boolean {
+    return this.#phase === 'ended'
+  }
+
   get wasEstablished(): boolean {
     return this.#wasEstablished
   }
@@ -71,12 +76,25 @@ export class Link {
     this.#deadline = setTimeout(() => this.end({ cause: 'late', code: null, sentence }), timeoutMs).unref()
   }
 
-  /** Both ends have said who they are. */
-  establish(): void {
-    if (this.#phase !== 'greeting') return
+  /** Whether the other end is whole, which may take no longer than a greeting; a link that cannot find it out has ended. */
+  async introduce(verdict: Promise<string | null>): Promise<Refusal | null> {
+    this.expectWithin(this.#settings.rpcTimeoutMs, 'this node could not make sure of what it knows of it')
+    try {
+      const sentence = await verdict
+      return sentence === null ? null : { code: 'amnesia', sentence }
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      this.end({ cause: 'error', code: null, sentence: `this node cannot keep what it learned of it: ${reason}` })
+      return null
+    }
+  }
+
+  /** This end takes the other one for what it says it is. */
+  establish(maxFrameBytes: number): void {
+    if (this.#phase !== 'judging') throw new Error(`A link was established while ${this.#phase}`)
     this.#phase = 'established'
     this.#wasEstablished = true
-    this.#parser.limit(this.#settings.maxFrameBytes)
+    this.#parser.limit(maxFrameBytes)
     this.#stopTimers()
     this.#watch = setInterval(() => this.#tick(), this.#settings.rpcTimeoutMs / ticksPerTimeout).unref()
   }
@@ -140,8 +158,13 @@ export class Link {
 
   #frame(header: Uint8Array, body: Uint8Array): void {
     const fields = unpackHeader(header)
-    if (this.#phase === 'established') this.#handlers.frame(fields, body)
-    else this.#handlers.greeted(decodeGreeting(fields, body))
+    if (this.#phase === 'established') {
+      this.#handlers.frame(fields, body)
+      return
+    }
+    if (this.#phase === 'judging') throw new ProtocolError('more than a greeting came before it was answered')
+    this.#phase = 'judging'
+    this.#handlers.greeted(decodeGreeting(fields, body))
   }
 
   #tick(): void {

@@ -2,6 +2,8 @@
 
 import type { LookupFunction, Socket } from 'node:net'
 import type { Entry } from '../raft/entry.ts'
+import type { Channel, ChannelLimits } from './channel.ts'
+import { maxChunkFrameBytes } from './codec.ts'
 import type { Identity } from './handshake.ts'
 import type { Journal, Logger } from './journal.ts'
 
@@ -18,6 +20,8 @@ export interface TransportOptions extends Identity {
   readonly maxFrameBytes?: number
   /** What may wait for one peer; past it the oldest messages are dropped. Default 64 MiB. */
   readonly maxQueueBytes?: number
+  /** Of snapshot chunks, which wait in a queue of their own; past it the newest are dropped. Default 4 MiB. */
+  readonly maxSnapshotQueueBytes?: number
   /** Asked at every dial of a name; the system's by default. */
   readonly lookup?: LookupFunction
 }
@@ -29,8 +33,7 @@ export interface Settings {
   readonly journal: Journal
   readonly random: () => number
   readonly rpcTimeoutMs: number
-  readonly maxFrameBytes: number
-  readonly maxQueueBytes: number
+  readonly limits: Readonly<Record<Channel, ChannelLimits>>
   readonly lookup: LookupFunction | null
   /** Every socket passes here, so that `close` can wait for the last. */
   readonly track: (socket: Socket) => void
@@ -39,16 +42,26 @@ export interface Settings {
 const mebibyte = 1024 * 1024
 
 export function settings(options: TransportOptions, journal: Journal, track: (socket: Socket) => void): Settings {
-  const { id, cluster, incarnation, appUrl, foundingDigest, listen, decodeRecords, random } = options
+  const { id, cluster, appUrl, foundingDigest, listen, decodeRecords, random } = options
   return {
-    identity: { id, cluster, incarnation, appUrl, foundingDigest },
+    identity: { id, cluster, appUrl, foundingDigest },
     listen,
     decodeRecords,
     journal,
     random,
     rpcTimeoutMs: options.rpcTimeoutMs ?? 5000,
-    maxFrameBytes: options.maxFrameBytes ?? 65 * mebibyte,
-    maxQueueBytes: options.maxQueueBytes ?? 64 * mebibyte,
+    limits: {
+      consensus: {
+        maxFrameBytes: options.maxFrameBytes ?? 65 * mebibyte,
+        maxQueueBytes: options.maxQueueBytes ?? 64 * mebibyte,
+        dropsPastQueue: 'oldest',
+      },
+      snapshots: {
+        maxFrameBytes: maxChunkFrameBytes,
+        maxQueueBytes: options.maxSnapshotQueueBytes ?? 4 * mebibyte,
+        dropsPastQueue: 'newest',
+      },
+    },
     lookup: options.lookup ?? null,
     track,
   }

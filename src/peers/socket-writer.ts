@@ -1,7 +1,8 @@
 // Sends frames over one socket, in order. What is sent during one turn of the event loop leaves in one write; what the
-// socket does not take waits in a queue bounded by bytes, and past the bound the oldest frames go.
+// socket does not take waits in a queue bounded by bytes, and past the bound the oldest frames go, or the newest.
 
 import type { Socket } from 'node:net'
+import type { ChannelLimits } from './channel.ts'
 import { FrameQueue } from './frame-queue.ts'
 import type { Frame } from './frames.ts'
 import { Gatherer, writeBytes } from './gather.ts'
@@ -15,7 +16,7 @@ export interface SocketWriterEvents {
 
 export class SocketWriter {
   readonly #socket: Socket
-  readonly #maxQueueBytes: number
+  readonly #limits: ChannelLimits
   readonly #events: SocketWriterEvents
   readonly #queue = new FrameQueue()
   readonly #gatherer = new Gatherer()
@@ -29,9 +30,9 @@ export class SocketWriter {
   #unfinished = 0
   #stopped = false
 
-  constructor(socket: Socket, maxQueueBytes: number, events: SocketWriterEvents) {
+  constructor(socket: Socket, limits: ChannelLimits, events: SocketWriterEvents) {
     this.#socket = socket
-    this.#maxQueueBytes = maxQueueBytes
+    this.#limits = limits
     this.#events = events
   }
 
@@ -74,12 +75,14 @@ export class SocketWriter {
   }
 
   #dropPastBound(): void {
-    if (this.#waitingBytes() <= this.#maxQueueBytes) return
+    const { maxQueueBytes, dropsPastQueue } = this.#limits
+    if (this.#waitingBytes() <= maxQueueBytes) return
     // A burst within one turn is no reason to drop, if only the socket takes it.
     this.flush()
     let dropped = 0
-    while (this.#queue.length > 1 && this.#waitingBytes() > this.#maxQueueBytes) {
-      this.#queue.shift()
+    while (this.#queue.length > 1 && this.#waitingBytes() > maxQueueBytes) {
+      if (dropsPastQueue === 'oldest') this.#queue.shift()
+      else this.#queue.pop()
       dropped++
     }
     if (dropped > 0) this.#events.dropped(dropped)

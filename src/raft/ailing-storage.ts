@@ -6,7 +6,13 @@ import type { Leader } from './role.ts'
 import { becomeFollower, type RaftState } from './state.ts'
 import { handleTransferLeadership, mostAdvanced } from './transfer.ts'
 
-export function handleStorage(s: RaftState, isStalled: boolean, isFull: boolean): void {
+export function handleStorage(
+  s: RaftState,
+  isStalled: boolean,
+  isFull: boolean,
+  neededFrom: number = s.neededFrom,
+): void {
+  s.neededFrom = neededFrom
   const stalledSinceMs = isStalled ? (s.storage.stalledSinceMs ?? s.nowMs) : null
   s.storage = { stalledSinceMs, isFull }
   if (isFull) compact(s)

@@ -134,7 +134,7 @@ export class Raft {
         return
       }
       case 'storage':
-        handleStorage(s, input.isStalled, input.isFull)
+        handleStorage(s, input.isStalled, input.isFull, input.neededFrom)
         return
       default:
         input satisfies never

@@ -41,7 +41,13 @@ export type Input =
   /** The snapshot that was to be sent to this follower could not be: find out anew what it needs. */
   | { readonly type: 'snapshotFailed'; readonly to: NodeId }
   /** `isStalled`: a save has been under way for too long. `isFull`: the room that is kept for an emergency is in use, or gone. */
-  | { readonly type: 'storage'; readonly isStalled: boolean; readonly isFull: boolean }
+  | {
+      readonly type: 'storage'
+      readonly isStalled: boolean
+      readonly isFull: boolean
+      /** As in `snapshotTaken`; absent: what was said last still holds. */
+      readonly neededFrom?: number
+    }
 
 export interface Proposal {
   readonly kind: EntryKind

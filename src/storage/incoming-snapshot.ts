@@ -8,6 +8,7 @@ import type { Disk, DiskFile } from './disk.ts'
 import { isOutOfRoom } from './disk.ts'
 import type { VerifiedSnapshot } from './snapshot-file.ts'
 import { SnapshotFileError } from './snapshot-file.ts'
+import type { Space } from './space.ts'
 import { SteadyWriter } from './steady-writer.ts'
 import { verifySnapshot } from './stored-snapshot.ts'
 
@@ -16,6 +17,7 @@ export interface IncomingOptions {
   /** Of the temporary file. */
   readonly path: string
   readonly cluster: string
+  readonly space: Space
   /** The disk failed; gives back what to reject with. */
   readonly failed: (error: unknown) => Error
 }
@@ -106,19 +108,20 @@ export class IncomingFile implements IncomingSnapshot {
         return await run()
       } catch (error) {
         await this.#discard()
-        throw this.#reason(error)
+        throw await this.#reason(error)
       }
     })
     this.#last = result.catch(() => {})
     return result
   }
 
-  #reason(error: unknown): Error {
+  async #reason(error: unknown): Promise<Error> {
     if (error instanceof InvalidSnapshotError) return error
     if (error instanceof SnapshotFileError) {
       return new InvalidSnapshotError(`A snapshot that came cannot be used: ${error.message}`, { cause: error })
     }
     if (isOutOfRoom(error)) {
+      await this.#options.space.noRoomFor(this.file.sizeBytes)
       return new StorageFullError(`Cannot take in a snapshot of ${this.file.sizeBytes} bytes: the disk is full`, {
         cause: error,
       })

@@ -7,6 +7,8 @@ import { isOutOfRoom } from './disk.ts'
 export interface RemoverOptions {
   readonly disk: Disk
   readonly directory: string
+  /** The room of one more file is free. */
+  readonly onRemoved: () => void
   /** The disk failed. */
   readonly onFailure: (error: unknown) => void
 }
@@ -36,12 +38,13 @@ export class Remover {
 
   /** Never rejects. Between the last look at the names and `#isWorking` there is no turn of the loop. */
   async #removeAll(): Promise<void> {
-    const { disk, directory, onFailure } = this.#options
+    const { disk, directory, onRemoved, onFailure } = this.#options
     try {
       for (let name = this.#names[0]; name !== undefined; name = this.#names[0]) {
         await disk.remove(`${directory}/${name}`).catch(unlessGone)
         await disk.syncDirectory(directory)
         this.#names.shift()
+        onRemoved()
       }
     } catch (error) {
       // On some file systems even this wants room: then it is tried again with the next file.

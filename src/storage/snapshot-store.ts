@@ -12,6 +12,7 @@ import type { RecoveredSnapshots } from './recover-snapshots.ts'
 import type { Remover } from './remover.ts'
 import type { VerifiedSnapshot } from './snapshot-file.ts'
 import { SnapshotEncoder, snapshotName } from './snapshot-file.ts'
+import type { Space } from './space.ts'
 import { SteadyWriter } from './steady-writer.ts'
 import { OpenSnapshot } from './stored-snapshot.ts'
 
@@ -20,6 +21,11 @@ const incomingPattern = /^received-\d+\.snapshot\.tmp$/
 
 export interface SnapshotStoreOptions {
   readonly disk: Disk
+  /** The same, for work that may take its time. */
+  readonly background: Disk
+  /** The same, for reading what was written long ago. */
+  readonly reading: Disk
+  readonly space: Space
   readonly directory: string
   readonly cluster: string
   readonly remover: Remover
@@ -82,7 +88,7 @@ export class SnapshotStore {
     while (this.#newest !== null) {
       const newest = this.#newest
       try {
-        return await OpenSnapshot.open(this.#options.disk, this.#path(newest.file.lastIncluded), newest)
+        return await OpenSnapshot.open(this.#options.reading, this.#path(newest.file.lastIncluded), newest)
       } catch (error) {
         // Only if two newer ones came meanwhile may it be gone.
         if (this.#newest === newest) throw error
@@ -95,9 +101,9 @@ export class SnapshotStore {
   async receive(file: SnapshotFile): Promise<IncomingSnapshot> {
     const current = this.#incoming
     if (current !== null && isSame(current.file, file)) return current
-    const { disk, directory, cluster, failed } = this.#options
+    const { background, directory, cluster, space, failed } = this.#options
     const path = `${directory}/received-${++this.#received}.snapshot${temporaryEnding}`
-    const incoming = new IncomingFile({ disk, path, cluster, failed }, file)
+    const incoming = new IncomingFile({ disk: background, path, cluster, space, failed }, file)
     this.#incoming = incoming
     await current?.giveUp()
     return incoming
@@ -125,8 +131,13 @@ export class SnapshotStore {
         await incoming.giveUp()
         continue
       }
-      assert(incoming.verified !== null, 'a snapshot that was claimed was given up')
-      await this.#name(incoming.path, incoming.verified)
+      const { verified, path } = incoming
+      assert(verified !== null, 'a snapshot that was claimed was given up')
+      const { disk, space } = this.#options
+      await this.#name(disk, path, verified).catch((error: unknown) =>
+        space.retry(error, 0, () => this.#name(disk, path, verified)),
+      )
+      space.freed()
       return
     }
   }
@@ -142,7 +153,7 @@ export class SnapshotStore {
   }
 
   async #take(header: SnapshotHeader, body: AsyncIterable<Uint8Array>): Promise<SnapshotFile> {
-    const { disk, cluster } = this.#options
+    const { background: disk, cluster, space } = this.#options
     const encoder = new SnapshotEncoder(cluster, header)
     const temporary = `${this.#path(header.lastIncluded)}${temporaryEnding}`
     const source = { failure: null as { readonly error: unknown } | null }
@@ -152,12 +163,14 @@ export class SnapshotStore {
         bodyOffset = await this.#fill(file, encoder, this.#pieces(body, source))
       })
       const verified = { file: encoder.file, header, bodyOffset }
-      await this.#name(temporary, verified)
+      await this.#name(disk, temporary, verified)
+      space.freed()
       return verified.file
     } catch (error) {
       if (source.failure?.error === error) throw error
       if (isOutOfRoom(error)) {
         await disk.remove(temporary).catch(() => {})
+        await space.noRoomFor(Math.max(encoder.file.sizeBytes, this.newest?.sizeBytes ?? 0))
         const { index } = header.lastIncluded
         throw new StorageFullError(`Cannot take a snapshot through entry ${index}: the disk is full`, { cause: error })
       }
@@ -202,9 +215,9 @@ export class SnapshotStore {
   }
 
   /** The temporary file becomes the snapshot that it is. Resolves when that is durable. */
-  #name(temporary: string, verified: VerifiedSnapshot): Promise<void> {
+  #name(disk: Disk, temporary: string, verified: VerifiedSnapshot): Promise<void> {
     const naming = this.#naming.then(async () => {
-      const { disk, directory, failed } = this.#options
+      const { directory, failed } = this.#options
       const { lastIncluded } = verified.file
       if (this.#stored.some((one) => one.index === lastIncluded.index)) {
         // Of one entry there is one state (State Machine Safety, §5.4.3): what is here already is as good.

@@ -65,7 +65,7 @@ export class Space {
   }
 
   /**
-   * There was no room for something of so many bytes, or more. Resolves when the room of the reserve is free for it. The reserve does not take it
+   * There was no room for something of so many bytes, or more. Resolves, always, when the room of the reserve is free for it. The reserve does not take it
    * back before there is room for both, or before `freed` says that this one has found its room.
    */
   async noRoomFor(bytes: number): Promise<void> {
@@ -77,7 +77,7 @@ export class Space {
       await this.#reserve.giveUp()
     } catch (error) {
       // A file system that writes what it changes to new places may have no room even for a removal.
-      if (!isOutOfRoom(error)) throw error
+      if (!isOutOfRoom(error)) this.#options.onFailure(error)
     }
   }
 

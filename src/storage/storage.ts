@@ -78,6 +78,7 @@ export async function openStorage(options: StorageOptions): Promise<DurableStora
     const onFailure = (error: unknown): void => void failures.report(error)
     const failed = (error: unknown) => failures.report(error)
     const background = oneAtATime(disk)
+    const reading = oneAtATime(disk)
     const space = await Space.open({
       disk: background,
       directory,
@@ -87,27 +88,21 @@ export async function openStorage(options: StorageOptions): Promise<DurableStora
       onSpace: (isFull) => options.onSpace?.(isFull),
       onFailure,
     })
-    const remover = new Remover({ disk: background, directory, onFailure })
+    const remover = new Remover({ disk: background, directory, onRemoved: () => space.freed(), onFailure })
     const log = await Log.open(
-      {
-        disk,
-        reading: oneAtATime(disk),
-        space,
-        directory,
-        identity: opened.logIdentity,
-        segmentBytes,
-        remover,
-        onFailure,
-      },
+      { disk, reading, directory, identity: opened.logIdentity, segmentBytes, space, remover, onFailure },
       opened.log,
     )
     const { cluster } = opened.metafile.identity
-    const snapshots = new SnapshotStore({ disk: background, directory, cluster, remover, failed }, opened.snapshots)
+    const snapshots = new SnapshotStore(
+      { disk, background, reading, directory, cluster, space, remover, failed },
+      opened.snapshots,
+    )
     if (opened.isLogSuperseded) {
       log.forgetAll(opened.recovered.base.index)
       await log.beginAfter(opened.recovered.base)
     }
-    const storage = new SerialStorage(options, opened, { log, snapshots, remover, space, background })
+    const storage = new SerialStorage(options, opened, { background, space, log, snapshots, remover })
     failures.report = (error) => storage.fail(error)
     log.start()
     snapshots.start()
@@ -119,8 +114,8 @@ export async function openStorage(options: StorageOptions): Promise<DurableStora
 }
 
 interface Parts {
-  readonly space: Space
   readonly background: Disk
+  readonly space: Space
   readonly log: Log
   readonly snapshots: SnapshotStore
   readonly remover: Remover
@@ -133,9 +128,9 @@ class SerialStorage implements DurableStorage {
   readonly #options: StorageOptions
   readonly #metafile: Metafile
   readonly #log: Log
+  readonly #space: Space
   readonly #snapshots: SnapshotStore
   readonly #remover: Remover
-  readonly #space: Space
   #pending = new Group()
   /** A group or a mark is being written, and `#work` resolves when nothing is left to be. */
   #busy = false
@@ -155,11 +150,11 @@ class SerialStorage implements DurableStorage {
     const { metafile, recovered, isNew, isLogSuperseded } = opened
     this.#options = options
     this.#metafile = metafile
+    this.background = parts.background
+    this.#space = parts.space
     this.#log = parts.log
     this.#snapshots = parts.snapshots
     this.#remover = parts.remover
-    this.#space = parts.space
-    this.background = parts.background
     this.recovered = recovered
     this.isNew = isNew
     this.#lastIndex = recovered.lastIndex

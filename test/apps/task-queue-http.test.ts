@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FakeSidecar } from './fake-sidecar.ts'
-import { Queue } from './task-queue/queue.ts'
 import { Replica } from './task-queue/replica.ts'
 import { createServer } from './task-queue/server.ts'
 import { Sidecar } from './task-queue/sidecar.ts'
@@ -15,7 +14,7 @@ import { work } from './task-queue/worker.ts'
 async function start(t: TestContext) {
   const sidecar = new FakeSidecar()
   const sidecarUrl = await sidecar.listen()
-  const replica = new Replica(new Queue())
+  const replica = new Replica()
   const client = new Sidecar(sidecarUrl)
   const server = createServer(replica, client)
   const url = await server.listen({ host: '127.0.0.1', port: 0 })
@@ -97,6 +96,84 @@ describe('the hooks of the task queue', () => {
       body: { results: [{ ok: false, reason: 'not a command of this queue' }] },
     })
     assert.equal(replica.position, 1)
+  })
+})
+
+describe('the snapshot hooks of the task queue', () => {
+  /** Tasks that wait, that are leased and given back, that are done, and a refusal. */
+  function fill(sidecar: FakeSidecar) {
+    for (const id of ['a', 'b', 'c', 'd', 'e']) sidecar.append({ op: 'enqueue', id, path: id })
+    sidecar.append({ op: 'lease', worker: 'w', leaseMs: 1000, max: 4 })
+    sidecar.append({ op: 'complete', id: 'b', leaseId: 'b#1', result: 'B' })
+    sidecar.append({ op: 'retry', id: 'a', leaseId: 'a#1', reason: 'x' })
+    sidecar.append({ op: 'complete', id: 'a', leaseId: 'a#1', result: 'late' })
+  }
+
+  async function snapshotOf(url: string) {
+    const response = await fetch(`${url}/raft/snapshot`, { method: 'POST' })
+    assert.equal(response.status, 200)
+    return { position: response.headers.get('raft-position') ?? '', state: await response.text() }
+  }
+
+  function restore(url: string, state: string, position: string) {
+    const headers = { 'content-type': 'application/octet-stream', 'raft-position': position }
+    return fetch(`${url}/raft/snapshot`, { method: 'PUT', headers, body: state })
+  }
+
+  it('bring another instance to the same queue, which then goes on alike', async (t) => {
+    const first = await start(t)
+    const second = await start(t)
+    fill(first.sidecar)
+    await first.sidecar.deliver(0)
+    const { position, state } = await snapshotOf(first.url)
+    assert.equal(position, `${first.replica.position}`)
+    second.sidecar.append({ op: 'enqueue', id: 'of another past', path: 'x' })
+    await second.sidecar.deliver(0)
+    assert.equal((await restore(second.url, state, position)).status, 204)
+    assert.deepEqual(await get(`${second.url}/state`), await get(`${first.url}/state`))
+    assert.deepEqual(await get(`${second.url}/raft/position`), { position: first.replica.position })
+    // Whom the leases go to next depends on the order of what waits and what is leased.
+    for (const { sidecar, replica } of [first, second]) {
+      sidecar.nowMs += 5000
+      sidecar.log.length = 0
+      sidecar.log.push({
+        index: replica.position + 1,
+        timestamp: new Date(sidecar.nowMs).toISOString(),
+        command: { op: 'lease', worker: 'v', leaseMs: 1000, max: 3 },
+      })
+    }
+    assert.deepEqual(
+      await second.sidecar.deliver(second.replica.position),
+      await first.sidecar.deliver(first.replica.position),
+    )
+    assert.equal(second.replica.queue.digest(), first.replica.queue.digest())
+  })
+
+  it('show one moment', async (t) => {
+    const { sidecar, replica, url } = await start(t)
+    fill(sidecar)
+    await sidecar.deliver(0)
+    const digest = replica.queue.digest()
+    const { position, state } = await snapshotOf(url)
+    const before = Number(position)
+    sidecar.append({ op: 'complete', id: 'c', leaseId: 'c#1', result: 'C' })
+    await sidecar.deliver(before, before + 1)
+    assert.notEqual(replica.queue.digest(), digest)
+    assert.equal((await restore(url, state, position)).status, 204)
+    assert.equal(replica.queue.digest(), digest)
+    assert.equal(replica.position, before)
+  })
+
+  it('take nothing of what is no queue', async (t) => {
+    const { sidecar, replica, url } = await start(t)
+    fill(sidecar)
+    await sidecar.deliver(0)
+    const digest = replica.queue.digest()
+    const { state } = await snapshotOf(url)
+    for (const damaged of ['', state.slice(0, -10), '{}', '{"tasks":[],"queued":[0],"leased":[],"refused":0}']) {
+      assert.equal((await restore(url, damaged, '4')).status, 500)
+    }
+    assert.equal(replica.queue.digest(), digest)
   })
 })
 

@@ -168,7 +168,7 @@ describe('a replica', () => {
   ].map((command, at) => ({ index: at * 2 + 1, timestamp: new Date(at * 4).toISOString(), command }))
 
   it('has the same digest as another one that was fed the same log in other portions', () => {
-    const [one, other] = [new Replica(new Queue()), new Replica(new Queue())]
+    const [one, other] = [new Replica(), new Replica()]
     one.deliver({ after: 0, commands })
     for (const command of commands) other.deliver({ after: Math.max(0, command.index - 2), commands: [command] })
     assert.equal(one.position, 19)
@@ -177,7 +177,7 @@ describe('a replica', () => {
   })
 
   it('has another digest as soon as one timestamp differs', () => {
-    const [one, other] = [new Replica(new Queue()), new Replica(new Queue())]
+    const [one, other] = [new Replica(), new Replica()]
     one.deliver({ after: 0, commands })
     other.deliver({
       after: 0,
@@ -187,7 +187,7 @@ describe('a replica', () => {
   })
 
   it('ignores a command that it holds already, and takes the new ones behind it', () => {
-    const [once, twice] = [new Replica(new Queue()), new Replica(new Queue())]
+    const [once, twice] = [new Replica(), new Replica()]
     once.deliver({ after: 0, commands })
     twice.deliver({ after: 0, commands: commands.slice(0, 6) })
     const answers = twice.deliver({ after: 0, commands })
@@ -197,7 +197,7 @@ describe('a replica', () => {
   })
 
   it('takes nothing when a command is missing in between', () => {
-    const replica = new Replica(new Queue())
+    const replica = new Replica()
     replica.deliver({ after: 0, commands: commands.slice(0, 3) })
     const before = replica.queue.digest()
     assert.equal(replica.deliver({ after: 7, commands: commands.slice(4) }), null)

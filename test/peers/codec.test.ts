@@ -2,12 +2,19 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { Packr } from 'msgpackr'
-import type { PeerMessage } from '../../src/node/ports.ts'
-import { decodeMessage, encodeMessage, maxProposalsPerFrame, splitMessage } from '../../src/peers/codec.ts'
-import { frame, ProtocolError } from '../../src/peers/frames.ts'
+import type { ForwardRefused, PeerMessage } from '../../src/node/ports.ts'
+import {
+  decodeMessage,
+  encodeMessage,
+  maxChunkBytes,
+  maxChunkFrameBytes,
+  maxProposalsPerFrame,
+  splitMessage,
+} from '../../src/peers/codec.ts'
+import { FrameParser, frame, frameBytes, ProtocolError } from '../../src/peers/frames.ts'
 import { maxUint48, packHeader, unpackHeader } from '../../src/peers/header.ts'
 import { decodeRecords } from '../../src/storage/record.ts'
-import { entry } from './peer-kit.ts'
+import { chunk, entry } from './peer-kit.ts'
 
 const raw = new Packr({ useRecords: false })
 const conversation = { from: 'a', to: 'b', decodeRecords }
@@ -30,6 +37,7 @@ function plain(message: PeerMessage): unknown {
 
 const natural = fc.oneof(fc.nat(300), fc.maxSafeNat())
 const uint48 = fc.nat({ max: 2 ** 31 - 1 }).map((n) => (n % 2 === 0 ? n : maxUint48 - n))
+const uint32 = fc.nat({ max: 2 ** 31 - 1 }).map((n) => (n % 2 === 0 ? n : 2 ** 32 - 1 - n))
 const entryId = fc.record({ term: natural, index: natural })
 const envelope = { from: fc.constant('a'), to: fc.constant('b'), term: natural }
 const payload = fc.uint8Array({ maxLength: 50 })
@@ -77,6 +85,7 @@ const messages: Readonly<Record<PeerMessage['type'], fc.Arbitrary<PeerMessage>>>
       type: of('AppendEntriesResponse'),
       ...envelope,
       round: natural,
+      isStorageFull: fc.boolean(),
       success: fc.constant(true as const),
       matchIndex: natural,
     }),
@@ -84,6 +93,7 @@ const messages: Readonly<Record<PeerMessage['type'], fc.Arbitrary<PeerMessage>>>
       type: of('AppendEntriesResponse'),
       ...envelope,
       round: natural,
+      isStorageFull: fc.boolean(),
       success: fc.constant(false as const),
       rejectedIndex: natural,
       hint: entryId,
@@ -108,8 +118,21 @@ const messages: Readonly<Record<PeerMessage['type'], fc.Arbitrary<PeerMessage>>>
     ...envelope,
     origin: uint48,
     sequences: fc.array(uint48, { maxLength: 5 }),
-    reason: fc.constantFrom('not-leader' as const, 'transferring' as const, 'tail-full' as const),
+    reason: fc.constantFrom<ForwardRefused['reason'][]>('not-leader', 'transferring', 'tail-full', 'storage-full'),
   }),
+  SnapshotOffer: fc.record({
+    type: of('SnapshotOffer'),
+    ...envelope,
+    file: fc.record({ lastIncluded: entryId, sizeBytes: uint48, checksum: uint32 }),
+  }),
+  SnapshotChunk: fc.record({
+    type: of('SnapshotChunk'),
+    ...envelope,
+    lastIncluded: entryId,
+    offset: uint48,
+    bytes: payload,
+  }),
+  SnapshotAck: fc.record({ type: of('SnapshotAck'), ...envelope, lastIncluded: entryId, offset: uint48 }),
 }
 
 const anyMessage = fc.oneof(...Object.values(messages))
@@ -136,6 +159,35 @@ describe('the codec', () => {
     } as const
     const { body } = encodeMessage(message)
     assert.ok(body.every((part, i) => part === entries[i]?.record))
+  })
+
+  test('sends the bytes of a chunk as they are', () => {
+    const bytes = Buffer.alloc(maxChunkBytes, 'x')
+    assert.ok(encodeMessage(chunk(7, bytes)).body[0] === bytes)
+  })
+
+  test('keeps the largest chunk within its frame', () => {
+    const far = Number.MAX_SAFE_INTEGER
+    const largest = { ...chunk(maxUint48, new Uint8Array(maxChunkBytes)), term: far }
+    const { sizeBytes } = encodeMessage({ ...largest, lastIncluded: { term: far, index: far } })
+    assert.ok(sizeBytes <= maxChunkFrameBytes, `${sizeBytes}`)
+  })
+
+  test('gives every message back when its frame is split at every byte', () => {
+    for (const [type, arbitrary] of Object.entries(messages)) {
+      for (const message of fc.sample(arbitrary, { seed: 1, numRuns: 5 })) {
+        const bytes = Buffer.from(frameBytes(encodeMessage(message)))
+        for (let at = 0; at <= bytes.length; at++) {
+          const seen: PeerMessage[] = []
+          const parser = new FrameParser(maxChunkFrameBytes, (header, body) => {
+            seen.push(decode(header, Uint8Array.from(body)))
+          })
+          parser.push(bytes.subarray(0, at))
+          parser.push(bytes.subarray(at))
+          assert.deepEqual(seen.map(plain), [plain(message)], `${type} split at ${at}`)
+        }
+      }
+    }
   })
 
   test('refuses a header with any field missing, more, or of another type', () => {
@@ -195,7 +247,12 @@ describe('the codec', () => {
     ['proposals of an unknown kind', packHeader([19, 1, 1, [1], [2], [0]])],
     ['lists of different lengths', packHeader([19, 1, 1, [1, 2], [0], [0]])],
     ['an origin past 48 bits', packHeader([19, 1, 2 ** 48, [], [], []])],
-    ['an unknown reason', packHeader([20, 1, 1, [1], 3])],
+    ['an unknown reason', packHeader([20, 1, 1, [1], 4])],
+    ['a checksum past 32 bits', packHeader([21, 1, 1, 9, 100, 2 ** 32])],
+    ['a snapshot past 48 bits of size', packHeader([21, 1, 1, 9, 2 ** 48, 1])],
+    ['an offset past 48 bits', packHeader([22, 1, 1, 9, 2 ** 48]), Uint8Array.of(1)],
+    ['bytes behind the offer of a snapshot', packHeader([21, 1, 1, 9, 100, 1]), Uint8Array.of(1)],
+    ['bytes behind the acknowledgement of a chunk', packHeader([23, 1, 1, 9, 100]), Uint8Array.of(1)],
     ['a list past its bound', packHeader([20, 1, 1, new Array<number>(maxProposalsPerFrame + 1).fill(1), 0])],
   ]
   for (const [name, header, body] of refused) {

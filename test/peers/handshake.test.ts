@@ -3,20 +3,37 @@ import { describe, test } from 'node:test'
 import { type Frame, frame, frameBytes } from '../../src/peers/frames.ts'
 import { encodeHello, encodeRefusal, type Greeting, type Identity } from '../../src/peers/handshake.ts'
 import { packHeader } from '../../src/peers/header.ts'
-import { type Bench, connected, HandPeer, identity, members, numbered, numbers, until, withBench } from './peer-kit.ts'
+import {
+  type Bench,
+  connected,
+  HandPeer,
+  hello,
+  identity,
+  members,
+  numbered,
+  numbers,
+  until,
+  withBench,
+} from './peer-kit.ts'
 
-/** A greeting as version 2 might have it. */
-function helloOfVersion2(): Frame {
-  return frame(packHeader([0, 'raft-sidecar', 2, 'anything', true]))
+/** A greeting as version 3 might have it. */
+function helloOfVersion3(): Frame {
+  return frame(packHeader([0, 'raft-sidecar', 3, 'anything', true]))
+}
+
+/** As version 1 had it. */
+function helloOfVersion1(): Frame {
+  return frame(packHeader([0, 'raft-sidecar', 1, 'test', 'b', 'a', 'b-1', null, null]))
 }
 
 const wrong: readonly (readonly [code: string, greeting: Frame])[] = [
-  ['protocol-version', helloOfVersion2()],
-  ['cluster', encodeHello(identity('b', { cluster: 'other' }), 'a')],
-  ['own-id', encodeHello(identity('a'), 'a')],
-  ['wrong-node', encodeHello(identity('b'), 'c')],
-  ['not-a-member', encodeHello(identity('x'), 'a')],
-  ['founding', encodeHello(identity('b', { foundingDigest: '02' }), 'a')],
+  ['protocol-version', helloOfVersion3()],
+  ['protocol-version', helloOfVersion1()],
+  ['cluster', encodeHello(hello('b', 'a', { cluster: 'other' }))],
+  ['own-id', encodeHello(hello('a', 'a'))],
+  ['wrong-node', encodeHello(hello('b', 'c'))],
+  ['not-a-member', encodeHello(hello('x', 'a'))],
+  ['founding', encodeHello(hello('b', 'a', { foundingDigest: '02' }))],
 ]
 
 const unanswerable = 'http'
@@ -48,10 +65,11 @@ describe('a caller', () => {
       const peer = new HandPeer(await bench.dial(a.address))
       peer.hello(identity('b'), 'a')
       await until(() => peer.greetings.length === 1, 'a answers')
-      assert.deepEqual(peer.greetings[0], {
-        type: 'hello',
-        hello: { ...identity('a', { foundingDigest: '01' }), to: 'b' },
-      })
+      const [greeting] = peer.greetings
+      assert.ok(greeting?.type === 'hello')
+      const { run } = greeting.hello
+      assert.match(run, /^[0-9a-f]{16}$/)
+      assert.deepEqual(greeting.hello, hello('a', 'b', { foundingDigest: '01', run }))
     }))
 
   test('is refused again with a line when the reason has changed', () =>
@@ -97,10 +115,10 @@ describe('a caller', () => {
 // Each waits out the slow end of the backoff: side by side they take a second.
 describe('an answer', { concurrency: true }, () => {
   const answers: readonly (readonly [code: string, answer: Frame, line: RegExp])[] = [
-    ['protocol-version', helloOfVersion2(), /^Refused what answers for b .*\(protocol-version\)/],
-    ['cluster', encodeHello(identity('b', { cluster: 'other' }), 'a'), /^Refused what answers for b .*\(cluster\)/],
-    ['wrong-node', encodeHello(identity('c'), 'a'), /^Refused what answers for b .*\(wrong-node\)/],
-    ['founding', encodeHello(identity('b', { foundingDigest: '02' }), 'a'), /\(founding\)/],
+    ['protocol-version', helloOfVersion3(), /^Refused what answers for b .*\(protocol-version\)/],
+    ['cluster', encodeHello(hello('b', 'a', { cluster: 'other' })), /^Refused what answers for b .*\(cluster\)/],
+    ['wrong-node', encodeHello(hello('c', 'a')), /^Refused what answers for b .*\(wrong-node\)/],
+    ['founding', encodeHello(hello('b', 'a', { foundingDigest: '02' })), /\(founding\)/],
     [
       'not-a-member',
       encodeRefusal({ code: 'not-a-member', sentence: 'go away' }),

@@ -2,9 +2,10 @@
 
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { PeerMessage, TransportEvents } from '../../src/node/ports.ts'
+import type { PeerMessage, SnapshotChunk, Standing, Transport, TransportEvents } from '../../src/node/ports.ts'
+import type { Channel } from '../../src/peers/channel.ts'
 import { type Frame, FrameParser, frameBytes } from '../../src/peers/frames.ts'
-import { decodeGreeting, encodeHello, type Greeting, type Identity } from '../../src/peers/handshake.ts'
+import { decodeGreeting, encodeHello, type Greeting, type Hello, type Identity } from '../../src/peers/handshake.ts'
 import { unpackHeader } from '../../src/peers/header.ts'
 import type { TransportOptions } from '../../src/peers/settings.ts'
 import { createTransport, type TcpTransport } from '../../src/peers/transport.ts'
@@ -26,9 +27,29 @@ export class Recorder implements TransportEvents {
   readonly messages: PeerMessage[] = []
   readonly ups: string[] = []
   readonly downs: string[] = []
+  /** Who has shown what, in order. */
+  readonly greetings: { readonly id: string; readonly standing: Standing }[] = []
+  /** What the node shows of itself; what it says of others. */
+  shown: Standing
+  judge: (id: string, standing: Standing) => Promise<string | null> = async () => null
+  onReceived: (message: PeerMessage) => void = () => {}
+
+  constructor(shown: Standing = standing('x')) {
+    this.shown = shown
+  }
+
+  standing(): Standing {
+    return this.shown
+  }
+
+  greeted(id: string, standing: Standing): Promise<string | null> {
+    this.greetings.push({ id, standing })
+    return this.judge(id, standing)
+  }
 
   received(message: PeerMessage): void {
     this.messages.push(message)
+    this.onReceived(message)
   }
 
   peerUp(id: string): void {
@@ -41,7 +62,15 @@ export class Recorder implements TransportEvents {
 }
 
 export function identity(id: string, overrides: Partial<Identity> = {}): Identity {
-  return { id, cluster: 'test', incarnation: `${id}-1`, appUrl: null, foundingDigest: null, ...overrides }
+  return { id, cluster: 'test', appUrl: null, foundingDigest: null, ...overrides }
+}
+
+export function standing(id: string, overrides: Partial<Standing> = {}): Standing {
+  return { incarnation: `${id}-1`, currentTerm: 0, lastIndex: 0, ...overrides }
+}
+
+export function hello(id: string, to: string, overrides: Partial<Hello> = {}): Hello {
+  return { ...identity(id), to, channel: 'consensus', run: `run of ${id}`, standing: standing(id), ...overrides }
 }
 
 export interface TestNode {
@@ -70,7 +99,7 @@ export class Bench {
       ...overrides,
     })
     this.#transports.push(transport)
-    return { transport, events: new Recorder(), lines }
+    return { transport, events: new Recorder(standing(id)), lines }
   }
 
   async node(id: string, overrides: Partial<TransportOptions> = {}, reports?: TransportEvents): Promise<TestNode> {
@@ -87,6 +116,18 @@ export class Bench {
     b.transport.setMembers(members({ a: a.address, b: b.address }))
     await until(() => connected(a, 'b') && connected(b, 'a'), 'two nodes connect')
     return [a, b]
+  }
+
+  /** Stands before a node: its connections can be held up and cut. */
+  async proxy(address: string): Promise<LinkProxy> {
+    const links: ProxiedLink[] = []
+    const own = await this.server((caller) => {
+      const [host = '', port] = address.split(':')
+      const callee = connect(Number(port), host)
+      this.#sockets.push(callee)
+      links.push(new ProxiedLink(caller, callee))
+    })
+    return { address: own, links }
   }
 
   /** A server that does what the test says with each connection. */
@@ -161,8 +202,65 @@ export class HandPeer {
     this.socket.write(frameBytes(frame))
   }
 
-  hello(own: Identity, to: string): void {
-    this.say(encodeHello(own, to))
+  /** Calls, or answers by the words of a test. */
+  hello(own: Identity, to: string, overrides: Partial<Hello> = {}): void {
+    this.say(encodeHello(hello(own.id, to, { ...own, ...overrides })))
+  }
+
+  /** Answers whatever call comes, for the channel that it names. */
+  answer(own: Identity, to: string, overrides: Partial<Hello> = {}): void {
+    this.socket.once('data', () => {
+      const [greeting] = this.greetings
+      if (greeting?.type === 'hello') this.hello(own, to, { channel: greeting.hello.channel, ...overrides })
+    })
+  }
+}
+
+export interface LinkProxy {
+  readonly address: string
+  readonly links: readonly ProxiedLink[]
+}
+
+export class ProxiedLink {
+  /** Null until the caller has said it. */
+  channel: Channel | null = null
+  ended = false
+  readonly #caller: Socket
+  readonly #callee: Socket
+
+  constructor(caller: Socket, callee: Socket) {
+    this.#caller = caller
+    this.#callee = callee
+    const parser = new FrameParser(mebibyte, (header, body) => {
+      const greeting = decodeGreeting(unpackHeader(header), body)
+      if (greeting.type === 'hello') this.channel = greeting.hello.channel
+      parser.stop()
+    })
+    caller.on('data', (chunk) => parser.push(chunk))
+    for (const [from, to] of [
+      [caller, callee],
+      [callee, caller],
+    ] as const) {
+      from.pipe(to)
+      from.on('error', () => {})
+      from.on('close', () => this.cut())
+    }
+  }
+
+  /** Takes no more from the caller, until `release`. */
+  hold(): void {
+    this.#caller.unpipe(this.#callee)
+    this.#caller.pause()
+  }
+
+  release(): void {
+    this.#caller.pipe(this.#callee)
+  }
+
+  cut(): void {
+    this.ended = true
+    this.#caller.destroy()
+    this.#callee.destroy()
   }
 }
 
@@ -181,6 +279,27 @@ export function entry(index: number, term: number, payload: Uint8Array = new Uin
 /** A message that is told from others by its number. */
 export function numbered(n: number, from = 'a', to = 'b'): PeerMessage {
   return { type: 'ReadIndexRequest', from, to, term: 1, readId: n }
+}
+
+/** A chunk that is told from others by its offset. */
+export function chunk(offset: number, bytes: Uint8Array, from = 'a', to = 'b'): SnapshotChunk {
+  return { type: 'SnapshotChunk', from, to, term: 1, lastIncluded: { term: 1, index: 9 }, offset, bytes }
+}
+
+export function chunks(messages: readonly PeerMessage[]): readonly SnapshotChunk[] {
+  return messages.filter((message) => message.type === 'SnapshotChunk')
+}
+
+/** What is sent before the link for it is up is lost, and sent again by whoever needs it. Nothing is under way when it resolves. */
+export async function chunksArrive(a: { readonly transport: Transport }, b: Recorder): Promise<void> {
+  const before = chunks(b.messages).length
+  let probes = 0
+  await until(() => {
+    const arrived = chunks(b.messages).length > before
+    if (!arrived) a.transport.send(chunk(++probes, Uint8Array.of(1)))
+    return arrived
+  }, 'the link for snapshots is up')
+  await until(() => chunks(b.messages).at(-1)?.offset === probes, 'the last probe has arrived')
 }
 
 export function numbers(messages: readonly PeerMessage[]): number[] {

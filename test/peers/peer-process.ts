@@ -2,7 +2,7 @@
 
 import { createTransport } from '../../src/peers/transport.ts'
 import { decodeRecords } from '../../src/storage/record.ts'
-import { identity, members, numbered } from './peer-kit.ts'
+import { identity, members, numbered, standing } from './peer-kit.ts'
 
 const [mode, peerAddress = ''] = process.argv.slice(2)
 
@@ -15,6 +15,8 @@ const transport = createTransport({
 })
 
 await transport.start({
+  standing: () => standing('b'),
+  greeted: async () => null,
   received: () => {},
   peerUp: () => {
     transport.send(numbered(1, 'b', 'a'))

@@ -8,7 +8,7 @@ import { parseAddress } from '../../src/peers/address.ts'
 import { backoffMs, refusedBackoffMs } from '../../src/peers/backoff.ts'
 import { frameBytes } from '../../src/peers/frames.ts'
 import { encodeHello } from '../../src/peers/handshake.ts'
-import { connected, HandPeer, identity, members, numbered, numbers, until, withBench } from './peer-kit.ts'
+import { connected, HandPeer, hello, identity, members, numbered, numbers, until, withBench } from './peer-kit.ts'
 
 /** A port that nobody listens on, most probably for the length of a test. */
 async function freePort(host = '127.0.0.1'): Promise<number> {
@@ -119,7 +119,7 @@ describe('a peer that is not there', () => {
     withBench(async (bench) => {
       let dials = 0
       const first = await bench.server(() => dials++)
-      const second = await bench.server((socket) => new HandPeer(socket).hello(identity('b'), 'a'))
+      const second = await bench.server((socket) => new HandPeer(socket).answer(identity('b'), 'a'))
       const a = bench.unstarted('a')
       a.transport.setMembers(members({ b: first }))
       a.transport.setMembers(members({ b: second }))
@@ -204,7 +204,7 @@ describe('a half-open connection', () => {
         // It reads no more: what is sent lies in the kernel and looks as if it had gone.
         socket.once('data', () => {
           socket.pause()
-          socket.write(frameBytes(encodeHello(identity('b'), 'a')))
+          socket.write(frameBytes(encodeHello(hello('b', 'a'))))
         })
       })
       const a = await bench.node('a', { rpcTimeoutMs })
@@ -222,10 +222,10 @@ describe('a half-open connection', () => {
     withBench(async (bench) => {
       const a = await bench.node('a', { rpcTimeoutMs })
       const b = await bench.server((socket) => {
-        const peer = new HandPeer(socket)
-        peer.hello(identity('b'), 'a')
+        new HandPeer(socket).answer(identity('b'), 'a')
         // A link that answers pings stays, so that the report can only be of the other one.
-        socket.on('data', () => socket.write(Uint8Array.of(0, 0, 0, 4, 0, 2, 0x91, 3)))
+        const pong = () => socket.write(Uint8Array.of(0, 0, 0, 4, 0, 2, 0x91, 3))
+        socket.once('data', () => socket.on('data', pong))
       })
       a.transport.setMembers(members({ a: a.address, b }))
       await until(() => connected(a, 'b'), 'the outgoing link is up')

@@ -3,7 +3,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Transport, TransportEvents } from '../../src/node/ports.ts'
-import { entry, members, numbered, numbers, Recorder, until } from './peer-kit.ts'
+import { chunk, chunksArrive, entry, members, numbered, numbers, Recorder, standing, until } from './peer-kit.ts'
+
+const chunkBytes = 256 * 1024
+const chunks = 128
 
 export interface TransportNetwork {
   /** A started transport of the node with this id. */
@@ -22,7 +25,7 @@ export function transportContract(name: string, createNetwork: () => TransportNe
     const network = createNetwork()
     try {
       await run(async (id) => {
-        const events = new Recorder()
+        const events = new Recorder(standing(id))
         return { ...(await network.start(id, events)), events }
       })
     } finally {
@@ -86,6 +89,85 @@ export function transportContract(name: string, createNetwork: () => TransportNe
         )
       }))
 
+    test('delivers 32 MiB of snapshot in order, and other messages overtake what is under way of it', () =>
+      withNetwork(async (start) => {
+        const [a, b] = [await start('a'), await start('b')]
+        await connect(a, b)
+        const bytes = Buffer.alloc(chunkBytes, 'x')
+        await chunksArrive(a, b.events)
+        const received: number[] = []
+        let sent = 0
+        let pulses = 0
+        let overtook = 0
+        b.events.onReceived = (message) => {
+          if (message.type === 'SnapshotChunk') {
+            assert.equal(message.bytes.length, chunkBytes)
+            received.push(message.offset / chunkBytes)
+            const { term, lastIncluded, offset } = message
+            b.transport.send({ type: 'SnapshotAck', from: 'b', to: 'a', term, lastIncluded, offset })
+          } else if (message.type === 'ReadIndexRequest') {
+            pulses++
+            if (received.length < message.readId) overtook++
+          }
+        }
+        a.events.onReceived = () => {
+          // Eight of them, 2 MiB, are always on their way; the arrival of each makes room for the next.
+          while (sent < Math.min(received.length + 8, chunks)) a.transport.send(chunk(sent++ * chunkBytes, bytes))
+          if (sent < chunks) a.transport.send(numbered(sent))
+        }
+        a.events.onReceived(numbered(0))
+        await until(() => received.length === chunks, 'the whole snapshot has arrived', 30_000)
+        assert.deepEqual(
+          received,
+          Array.from({ length: chunks }, (_, i) => i),
+        )
+        assert.ok(pulses > chunks / 2, `${pulses} messages came while the snapshot travelled`)
+        assert.ok(overtook > 0, 'no message ever came before a chunk that was sent before it')
+      }))
+
+    test('shows where it stands, and lets nothing pass before it is judged', () =>
+      withNetwork(async (start) => {
+        const [a, b] = [await start('a'), await start('b')]
+        a.events.shown = standing('a', { currentTerm: 7, lastIndex: 9 })
+        let decide: (sentence: string | null) => void = () => {}
+        b.events.judge = () =>
+          new Promise((resolve) => {
+            decide = resolve
+          })
+        introduce(a, b)
+        await until(() => b.events.greetings.length > 0, 'b is asked what it thinks of a')
+        assert.deepEqual(b.events.greetings[0], { id: 'a', standing: standing('a', { currentTerm: 7, lastIndex: 9 }) })
+        a.transport.send(numbered(1))
+        b.transport.send(numbered(1, 'b', 'a'))
+        assert.deepEqual([a.events.ups, b.events.ups], [[], []])
+        decide(null)
+        await until(() => isUp(a) && isUp(b), 'both links are up')
+        a.transport.send(numbered(2))
+        b.transport.send(numbered(2, 'b', 'a'))
+        await until(() => b.events.messages.length > 0 && a.events.messages.length > 0, 'messages flow')
+        assert.deepEqual([numbers(a.events.messages), numbers(b.events.messages)], [[2], [2]])
+      }))
+
+    test('does not speak to a peer that is judged to have forgotten, both sides say why, until it is whole', () =>
+      withNetwork(async (start) => {
+        const [a, b] = [await start('a'), await start('b')]
+        let judgement: string | null = 'b has forgotten its vote'
+        a.events.judge = async () => judgement
+        introduce(a, b)
+        const says = (side: Side) => side.transport.peers()[0]?.refusal?.includes('b has forgotten its vote')
+        await until(() => says(a) === true && says(b) === true, 'both know why')
+        a.transport.send(numbered(1))
+        b.transport.send(numbered(1, 'b', 'a'))
+        assert.deepEqual([a.events.ups, b.events.ups], [[], []])
+        judgement = null
+        await until(() => isUp(a) && isUp(b), 'both links are up')
+        assert.deepEqual([a.transport.peers()[0]?.refusal, b.transport.peers()[0]?.refusal], [null, null])
+        assert.deepEqual([a.events.messages, b.events.messages], [[], []])
+        await b.transport.close()
+        await until(() => !isUp(a), 'b is gone')
+        assert.equal(a.transport.peers()[0]?.refusal, null, 'what was refused once is no reason for this')
+      }))
+
     test('reports a peer as it comes and goes', () =>
       withNetwork(async (start) => {
         const [a, b] = [await start('a'), await start('b')]
@@ -110,7 +192,7 @@ export function transportContract(name: string, createNetwork: () => TransportNe
       withNetwork(async (start) => {
         const [a, b] = [await start('a'), await start('b')]
         await connect(a, b)
-        assert.deepEqual(a.transport.peers(), [{ id: 'b', connected: true, appUrl: null }])
+        assert.deepEqual(a.transport.peers(), [{ id: 'b', connected: true, appUrl: null, refusal: null }])
         a.transport.setMembers(members({ a: a.peerAddress }))
         assert.deepEqual(a.transport.peers(), [])
       }))

@@ -55,7 +55,9 @@ describe('what peers announce', () => {
   test('is known to the other side', () =>
     withBench(async (bench) => {
       const [a] = await bench.pair({ appUrl: 'http://127.0.0.1:8080/raft' })
-      assert.deepEqual(a.transport.peers(), [{ id: 'b', connected: true, appUrl: 'http://127.0.0.1:8080/raft' }])
+      assert.deepEqual(a.transport.peers(), [
+        { id: 'b', connected: true, appUrl: 'http://127.0.0.1:8080/raft', refusal: null },
+      ])
     }))
 
   test('as their founding does not depend on the order of members, nor on how they are reached', () => {

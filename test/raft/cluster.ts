@@ -20,6 +20,8 @@ export interface ClusterSetup {
   readonly snapshots?: Readonly<Record<NodeId, SnapshotMetadata>>
   /** The terms of the entries that a node starts with, behind its snapshot. */
   readonly logs?: Readonly<Record<NodeId, readonly number[]>>
+  /** Terms of the entries that were committed before it begins; snapshots stand for no more. */
+  readonly committed?: readonly number[]
   /** The current term that a node starts with, when it is past its log. */
   readonly currentTerms?: Readonly<Record<NodeId, number>>
 }
@@ -46,7 +48,7 @@ export class Cluster {
     const { voters, learners = 0, seed = 1, options = {} } = setup
     const ids = Array.from({ length: voters + learners }, (_, i) => `n${i + 1}`)
     this.voters = ids.slice(0, voters)
-    this.invariants = new Invariants(this.nodes, this.voters)
+    this.invariants = new Invariants(this.nodes, this.voters, setup.committed)
     const random = new Random(seed).next
     for (const id of ids) {
       const log = setup.logs?.[id] ?? []

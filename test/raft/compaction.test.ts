@@ -50,6 +50,16 @@ describe('So many entries stay behind a snapshot through the eighth of ten', () 
   }
 })
 
+test('What is needed all the same stays, until it is needed no more', () => {
+  const node = tenCommitted(0)
+  node.beginSnapshot(8)
+  node.completeSnapshot({ neededFrom: 5 })
+  node.tick()
+  assert.equal(node.raft.log.base.index, 4)
+  node.takeSnapshot()
+  assert.equal(node.raft.log.base.index, 10)
+})
+
 test('The storage is told once', () => {
   const node = tenCommitted(0)
   node.takeSnapshot()

@@ -34,12 +34,13 @@ export class Invariants implements Watcher {
   readonly #voters: readonly NodeId[]
   readonly #leaders = new Map<number, NodeId>()
   /** Term of every committed entry; index 0 is unused. */
-  readonly #committed: number[] = [0]
+  readonly #committed: number[]
   readonly #votes = new Map<string, NodeId>()
   readonly #seen = new Map<NodeId, Seen>()
   readonly #reads = new Map<number, number>()
 
-  constructor(nodes: ReadonlyMap<NodeId, TestNode>, voters: readonly NodeId[]) {
+  constructor(nodes: ReadonlyMap<NodeId, TestNode>, voters: readonly NodeId[], committed: readonly number[] = []) {
+    this.#committed = [0, ...committed]
     this.#nodes = nodes
     this.#voters = voters
   }

@@ -6,7 +6,7 @@ import { isUpToDate } from '../../src/raft/entry.ts'
 import { RaftLog } from '../../src/raft/log.ts'
 import { TermRuns } from '../../src/raft/term-runs.ts'
 import type { Recovered } from '../../src/raft/work.ts'
-import { configurationEntry, entry, founding, logOf } from './entries.ts'
+import { configurationEntry, entry, founding, logOf, snapshotOf } from './entries.ts'
 
 const everything = 1_000_000
 
@@ -248,6 +248,156 @@ describe('A log that begins after a snapshot', () => {
     log.append(logOf([6], 11))
     assert.deepEqual(log.lastEntry, { term: 6, index: 11 })
     assert.throws(() => log.append(logOf([7], 10)), { name: 'InvariantError' })
+  })
+})
+
+describe('What a snapshot stands for leaves the log', () => {
+  const all = [1, 1, 2, 2, 5]
+
+  for (let index = 0; index <= all.length; index++) {
+    test(`through ${index} of ${all.join(' ')}: what lies behind is as it was`, () => {
+      const log = logWith(all)
+      log.takeUnsaved(1)
+      log.saved(1, everything)
+      log.compactTo(index)
+      assert.deepEqual(log.base, { term: index === 0 ? 0 : all[index - 1], index })
+      for (let i = 0; i <= all.length; i++) {
+        const expected = i < index ? null : i === 0 ? 0 : all[i - 1]
+        assert.equal(log.termAt(i), expected)
+        const at = log.lastAtMost(i, 2)
+        const agreed = Math.min(i, 4)
+        assert.deepEqual(at?.index ?? null, agreed < index || (index === 5 && i === 5) ? null : agreed)
+      }
+      assert.deepEqual([log.lastEntry, log.durableIndex], [{ term: 5, index: 5 }, 5])
+      log.append(logOf([5, 6], 6))
+      assert.deepEqual([log.termAt(5), log.termAt(6), log.termAt(7)], [5, 5, 6])
+    })
+  }
+
+  test('what is in no save yet is still saved', () => {
+    const log = logWith(all)
+    log.takeUnsaved(1)
+    log.append(logOf([5], 6))
+    log.saved(1, everything)
+    log.compactTo(4)
+    assert.deepEqual(
+      log.takeUnsaved(2).map(({ index }) => index),
+      [6],
+    )
+  })
+
+  test('one after the other, and truncated behind it', () => {
+    const log = logWith(all)
+    log.compactTo(2)
+    log.compactTo(3)
+    log.append(logOf([7], 5))
+    assert.deepEqual([log.base, log.termAt(4), log.lastEntry], [{ term: 2, index: 3 }, 2, { term: 7, index: 5 }])
+    assert.throws(() => log.append(logOf([8], 3)), { name: 'InvariantError' })
+  })
+
+  for (const [what, index] of [
+    ['past the end', 6],
+    ['before the base', 1],
+  ] as const) {
+    test(`and never ${what}`, () => {
+      const log = logWith(all)
+      log.compactTo(2)
+      assert.throws(() => log.compactTo(index), { name: 'InvariantError' })
+    })
+  }
+
+  test('but for the configuration that was in force there: to that the log goes back', () => {
+    const members = (id: string) => founding([id]).configuration
+    const log = logWith([1])
+    log.append([configurationEntry(1, 2, members('n2')), entry(1, 3), configurationEntry(1, 4, members('n4'))])
+    log.compactTo(3)
+    assert.deepEqual(log.configuration, { index: 4, configuration: members('n4') })
+    assert.deepEqual(log.configurationAt(3), { index: 2, configuration: members('n2') })
+    log.append(logOf([2], 4))
+    assert.deepEqual(log.configuration, { index: 2, configuration: members('n2') })
+  })
+})
+
+describe('A log that is replaced by a snapshot', () => {
+  function replaced(): RaftLog {
+    const log = logWith([1, 1, 1, 1])
+    log.takeUnsaved(1)
+    log.append(logOf([1, 1], 5))
+    log.takeUnsaved(2)
+    log.saved(1, 2)
+    log.append(logOf([1], 7))
+    log.reset(snapshotOf(3, 6), 2)
+    return log
+  }
+
+  test('holds nothing but what lies behind it', () => {
+    const log = replaced()
+    assert.deepEqual(
+      [log.base, log.lastEntry],
+      [
+        { term: 3, index: 6 },
+        { term: 3, index: 6 },
+      ],
+    )
+    assert.deepEqual([log.termAt(5), log.termAt(6), log.termAt(7)], [null, 3, null])
+    assert.equal(log.slice(6, 7, everything), null)
+    assert.deepEqual(log.slice(7, 9, everything), [])
+    assert.deepEqual([log.lastTimestampMs, log.configuration], [6, snapshotOf(3, 6).configuration])
+  })
+
+  test('has durable what was committed, until its own save ends; what was held stays known meanwhile', () => {
+    const log = replaced()
+    assert.deepEqual([log.durableIndex, log.heldIndex], [2, 4])
+    assert.deepEqual(log.takeUnsaved(3), [])
+    log.saved(2, 6)
+    assert.deepEqual([log.durableIndex, log.heldIndex], [2, 4])
+    log.saved(3, 6)
+    assert.deepEqual([log.durableIndex, log.heldIndex], [6, 6])
+    assert.deepEqual(log.takeUnsaved(4), [])
+  })
+
+  test('and appended to, and replaced again, before any save holds it', () => {
+    const log = replaced()
+    log.append(logOf([3, 3], 7))
+    log.reset(snapshotOf(3, 20), 6)
+    log.append(logOf([4], 21))
+    assert.deepEqual(
+      log.takeUnsaved(3).map(({ index }) => index),
+      [21],
+    )
+    log.saved(2, 20)
+    assert.equal(log.durableIndex, 2)
+    log.saved(3, 20)
+    assert.equal(log.durableIndex, 21)
+  })
+
+  test('and again while the save of the first one is under way: that vouches for the first one', () => {
+    const log = replaced()
+    log.append(logOf([3, 3], 7))
+    log.takeUnsaved(3)
+    log.reset(snapshotOf(3, 20), 7)
+    log.takeUnsaved(4)
+    log.saved(3, 20)
+    assert.equal(log.durableIndex, 7)
+    log.saved(4, 20)
+    assert.equal(log.durableIndex, 20)
+  })
+
+  test('and truncated behind it while its save is under way', () => {
+    const log = replaced()
+    log.append(logOf([3, 3], 7))
+    log.takeUnsaved(3)
+    log.append(logOf([4], 8))
+    log.takeUnsaved(4)
+    log.saved(3, 6)
+    assert.equal(log.durableIndex, 7)
+    log.saved(4, 6)
+    assert.equal(log.durableIndex, 8)
+  })
+
+  test('does not lose what was committed', () => {
+    const log = logWith([1, 1, 1])
+    assert.throws(() => log.reset(snapshotOf(1, 3), 3), { name: 'InvariantError' })
   })
 })
 

@@ -79,6 +79,45 @@ describe('Which refusals are heard (matching 3, next 6)', () => {
   }
 })
 
+describe('While it waits for a snapshot through 9 (matching 3)', () => {
+  function waiting(): Progress {
+    const progress = new Progress(1, 0, window)
+    progress.matched(3)
+    progress.becomeSnapshot(9)
+    return progress
+  }
+
+  test('nothing is sent, and no refusal is heard', () => {
+    const progress = waiting()
+    assert.deepEqual([progress.paused, progress.nextIndex], [true, 10])
+    for (const rejectedIndex of [4, 8, 9]) assert.equal(progress.isCurrentRejection(rejectedIndex), false)
+  })
+
+  test('what was under way is forgotten, and entries go on behind what matches', () => {
+    const progress = new Progress(1, 0, { maxMessages: 1, maxBytes: 100 })
+    progress.becomeReplicate()
+    progress.entriesSent(3, 50)
+    progress.becomeSnapshot(9)
+    progress.matched(12)
+    progress.becomeReplicate()
+    assert.deepEqual([progress.paused, progress.idle, progress.nextIndex], [false, true, 13])
+  })
+
+  test('given up, it is probed there', () => {
+    const progress = waiting()
+    progress.becomeProbe(progress.nextIndex)
+    assert.deepEqual([progress.paused, progress.nextIndex, progress.isCurrentRejection(9)], [false, 10, true])
+  })
+
+  test('a snapshot of what it has stops the process', () => {
+    assert.throws(() => waiting().becomeSnapshot(3), { name: 'InvariantError' })
+  })
+})
+
+test('A follower has room when it says so', () => {
+  assert.equal(new Progress(1, 0, window).hasRoom, false)
+})
+
 test('To probe below what is known to match, or to stream before the logs agree, stops the process', () => {
   const progress = new Progress(5, 0, window)
   assert.throws(() => progress.entriesSent(5, 1), { name: 'InvariantError' })

@@ -175,7 +175,7 @@ function snapshot(random: Random, cluster: Cluster): void {
   const node = anyAlive(random, cluster)
   if (node === null) return
   if (node.snapshotting !== null) {
-    node.completeSnapshot(random.chance(0.8))
+    node.completeSnapshot({ drain: random.chance(0.8) })
   } else {
     const { log, commitIndex } = node.raft
     node.beginSnapshot(

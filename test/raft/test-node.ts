@@ -184,13 +184,19 @@ export class TestNode {
   }
 
   /** It is durable. */
-  completeSnapshot(drain = true): void {
+  completeSnapshot({
+    drain = true,
+    neededFrom,
+  }: {
+    readonly drain?: boolean
+    readonly neededFrom?: number
+  } = {}): void {
     const snapshot = this.snapshotting
     if (snapshot === null) return
     this.snapshotting = null
     this.disk.takeSnapshot(snapshot)
     this.#setup.watcher?.diskChanged(this)
-    this.step({ type: 'snapshotTaken', snapshot }, drain)
+    this.step({ type: 'snapshotTaken', snapshot, ...(neededFrom === undefined ? {} : { neededFrom }) }, drain)
   }
 
   takeSnapshot(): void {

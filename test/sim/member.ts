@@ -181,8 +181,10 @@ export class Member {
     const bytes = Buffer.alloc(backup.snapshot.sizeBytes + 1)
     const count = await backup.read(bytes, 0)
     await backup.close()
-    const isWhole = count === backup.snapshot.sizeBytes && crc32(bytes.subarray(0, count - 4)) === bytes.readUInt32LE(count - 4)
-    if (!isWhole && !this.disk.hasRotted) this.#around.world.violated('backups are whole', `${this.id} gives ${count} bytes`)
+    const isWhole =
+      count === backup.snapshot.sizeBytes && crc32(bytes.subarray(0, count - 4)) === bytes.readUInt32LE(count - 4)
+    if (!isWhole && !this.disk.hasRotted)
+      this.#around.world.violated('backups are whole', `${this.id} gives ${count} bytes`)
     return backup.snapshot.index
   }
 
@@ -210,7 +212,8 @@ export class Member {
     const [oldestMs] = life.savesBegunMs
     const hungMs = oldestMs === undefined ? 0 : life.clock.monotonicMs() - oldestMs
     const isLate = this.clock.latenessMs > 0
-    if (isLate || hungMs <= electionTimeoutMs + 2 * lookEveryMs || !life.node?.leader()?.self) life.looksAtHungLeader = 0
+    if (isLate || hungMs <= electionTimeoutMs + 2 * lookEveryMs || !life.node?.leader()?.self)
+      life.looksAtHungLeader = 0
     else if (++life.looksAtHungLeader > 2) {
       const message = `${this.id} still leads, though nothing was saved for ${Math.round(hungMs)} ms`
       this.#around.world.violated('a leader whose disk hangs gives way', message)
@@ -470,7 +473,8 @@ export class Member {
     const { world } = this.#around
     if (!world.trace.isTold) return
     if (event.type === 'role') world.tell(this.id, `role  ${event.role} in term ${event.term}: ${event.reason}`)
-    if (event.type === 'storage') world.tell(this.id, `disk  ${event.isStalled ? 'hangs' : 'goes on'}${event.isFull ? ', is full' : ''}`)
+    if (event.type === 'storage')
+      world.tell(this.id, `disk  ${event.isStalled ? 'hangs' : 'goes on'}${event.isFull ? ', is full' : ''}`)
     if (event.type === 'snapshotSkipped') world.tell(this.id, `skips a snapshot: ${event.reason}`)
     if (event.type === 'leader') world.tell(this.id, `role  follows ${event.leader} in term ${event.term}`)
   }

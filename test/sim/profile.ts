@@ -146,7 +146,9 @@ export function drawProfile(seed: number, without: readonly FaultKind[] = []): P
 export function describeProfile(profile: Profile): string {
   const { members, learners, machine, hasWatcher, faults, app, raft, snapshots } = profile
   const application =
-    machine === 'app' || hasWatcher ? ` (${app.memory}${app.hidesPosition ? ', hides its position' : ''}${app.offersSnapshots ? '' : ', without snapshots'})` : ''
+    machine === 'app' || hasWatcher
+      ? ` (${app.memory}${app.hidesPosition ? ', hides its position' : ''}${app.offersSnapshots ? '' : ', without snapshots'})`
+      : ''
   const compaction = `a snapshot every ${snapshots.threshold}, ${raft.maxLogEntries} entries behind it`
   return `${members} nodes${learners > 0 ? ` (${learners} a learner)` : ''}, ${machine}${hasWatcher ? ' and a watcher' : ''}${application}, ${compaction}; faults: ${[...faults].join(', ') || 'none'}`
 }

@@ -115,7 +115,10 @@ class Simulation {
     }
     let isWell = false
     const look = () => {
-      isWell = unproved === 0 && this.#clients.isIdle && core.every((member) => this.#hasCaughtUp(member) && member.hasCompacted())
+      isWell =
+        unproved === 0 &&
+        this.#clients.isIdle &&
+        core.every((member) => this.#hasCaughtUp(member) && member.hasCompacted())
       if (!isWell) this.#world.after(this.#world.nature, 5 * tickMs, look)
     }
     look()

@@ -3,7 +3,6 @@ import test from 'node:test'
 import { maxBatchBytes } from '../../src/storage/log.ts'
 import { nodeDisk } from '../../src/storage/node-disk.ts'
 import { MemoryDisk, systemError } from './memory-disk.ts'
-import { hold, until } from './pace.ts'
 import type { Opened } from './storage-kit.ts'
 import {
   entries,

@@ -7,9 +7,9 @@ import { exitCodes, FatalError, StorageFullError } from '../../src/errors.ts'
 import { segmentName } from '../../src/storage/segment.ts'
 import type { Operation, OperationKind, PowerFailure } from './memory-disk.ts'
 import { losesEverything, losesNothing, losesSome, MemoryDisk, systemError } from './memory-disk.ts'
-import { hold, rest, until, untilInTime } from './pace.ts'
+import { rest, untilInTime } from './pace.ts'
 import type { Opened } from './storage-kit.ts'
-import { directory, entries, ids, isIoError, open, readAll, seeded } from './storage-kit.ts'
+import { directory, entries, hold, ids, isIoError, open, readAll, seeded, until } from './storage-kit.ts'
 
 const segmentBytes = 4096
 const reserveBytes = 3 * segmentBytes

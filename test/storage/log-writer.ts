@@ -42,7 +42,7 @@ async function main(): Promise<void> {
   for (let index = 1; index <= lastIndex; ) {
     const entries = await storage.read(index, lastIndex, 1024 * 1024)
     for (const entry of entries) {
-      if (entry.index !== index || !entry.payload.equals(payload(index)))
+      if (entry.index !== index || payload(index).compare(entry.payload) !== 0)
         throw new Error(`entry ${index} is another one`)
       index++
     }

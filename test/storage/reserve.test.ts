@@ -6,8 +6,8 @@ import { StorageFullError } from '../../src/errors.ts'
 import { Space, type SpaceOptions } from '../../src/storage/space.ts'
 import type { Operation } from './memory-disk.ts'
 import { losesEverything, MemoryDisk, systemError } from './memory-disk.ts'
-import { hold, rest, until, untilInTime } from './pace.ts'
-import { directory, entries, ManualTime, open, turn } from './storage-kit.ts'
+import { rest, untilInTime } from './pace.ts'
+import { directory, entries, hold, ManualTime, open, turn, until } from './storage-kit.ts'
 
 const KiB = 1024
 const path = `${directory}/reserve`

@@ -6,8 +6,7 @@ import { exitCodes, FatalError } from '../../src/errors.ts'
 import { recordSizeAt } from '../../src/storage/record.ts'
 import { segmentName } from '../../src/storage/segment.ts'
 import { MemoryDisk } from './memory-disk.ts'
-import { hold, until } from './pace.ts'
-import { directory, entries, ids, open } from './storage-kit.ts'
+import { directory, entries, hold, ids, open, until } from './storage-kit.ts'
 
 const path = `${directory}/${segmentName(1)}`
 const term1 = { currentTerm: 1, votedFor: 'n1' }

@@ -2,7 +2,6 @@
 // node --import tsx main.ts --name a1 --port 8080 --sidecar http://127.0.0.1:4001 --folder . [--workers 4] [--lease-ms 5000]
 
 import { parseArgs } from 'node:util'
-import { Queue } from './queue.ts'
 import { Replica } from './replica.ts'
 import { createServer } from './server.ts'
 import { Sidecar } from './sidecar.ts'
@@ -18,7 +17,7 @@ const { values } = parseArgs({
     'lease-ms': { type: 'string', default: '5000' },
   },
 })
-const replica = new Replica(new Queue())
+const replica = new Replica()
 const sidecar = new Sidecar(values.sidecar)
 const server = createServer(replica, sidecar)
 await server.listen({ host: '127.0.0.1', port: Number(values.port) })

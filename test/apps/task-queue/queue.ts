@@ -38,6 +38,14 @@ export type Answer =
   | { readonly ok: true; readonly known?: boolean; readonly tasks?: readonly LeasedTask[] }
   | { readonly ok: false; readonly reason: string }
 
+/** Everything that the queue is: tasks in the order in which they came, and by number which of them wait and which are leased, in their order. */
+export interface QueueState {
+  readonly tasks: readonly Task[]
+  readonly queued: readonly number[]
+  readonly leased: readonly number[]
+  readonly refused: number
+}
+
 const fields = new Map<unknown, Readonly<Record<string, 'string' | 'number'>>>([
   ['enqueue', { id: 'string', path: 'string' }],
   ['lease', { worker: 'string', leaseMs: 'number', max: 'number' }],
@@ -50,6 +58,29 @@ export class Queue {
   readonly #queued = new Set<Task>()
   readonly #leased = new Set<Task>()
   #refused = 0
+
+  /** Throws when it is not the state of a queue. */
+  static from({ tasks, queued, leased, refused }: QueueState): Queue {
+    const queue = new Queue()
+    for (const task of tasks) queue.#tasks.set(task.id, task)
+    const numbered = (number: number): Task => {
+      const task = tasks[number]
+      if (task === undefined) throw new Error(`There is no task number ${number}`)
+      return task
+    }
+    for (const number of queued) queue.#queued.add(numbered(number))
+    for (const number of leased) queue.#leased.add(numbered(number))
+    queue.#refused = refused
+    return queue
+  }
+
+  /** Shares its tasks with the queue: to be written down before the next command. */
+  state(): QueueState {
+    const tasks = this.history()
+    const numbers = new Map(tasks.map((task, number) => [task, number]))
+    const numbered = (some: ReadonlySet<Task>) => [...some].map((task) => numbers.get(task) ?? -1)
+    return { tasks, queued: numbered(this.#queued), leased: numbered(this.#leased), refused: this.#refused }
+  }
 
   apply(command: unknown, timestampMs: number): Answer {
     this.#returnExpired(timestampMs)

@@ -1,5 +1,7 @@
-// What the application serves: the two hooks that its sidecar calls, and its own API.
+// What the application serves: the hooks that its sidecar calls, and its own API.
 
+import type { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { type FastifyInstance, fastify } from 'fastify'
 import type { Delivery, Replica } from './replica.ts'
 import type { Sidecar } from './sidecar.ts'
@@ -22,6 +24,16 @@ export function createServer(replica: Replica, sidecar: Sidecar): FastifyInstanc
   server.post<{ Body: Delivery }>('/raft/apply', (request, reply) => {
     const results = replica.deliver(request.body)
     return results === null ? reply.code(409).send({ position: replica.position }) : reply.send({ results })
+  })
+  server.post('/raft/snapshot', (_request, reply) =>
+    reply.header('raft-position', replica.position).type('application/octet-stream').send(replica.snapshot()),
+  )
+  server.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload))
+  server.put<{ Body: Readable }>('/raft/snapshot', async (request, reply) => {
+    // Whole or not at all: a body that breaks off throws here.
+    const snapshot = await text(request.body)
+    replica.restore(snapshot, Number(request.headers['raft-position']))
+    return reply.code(204).send()
   })
 
   server.post<{ Body: { id: string; path: string } }>('/tasks', { schema: { body: task } }, async (request, reply) => {

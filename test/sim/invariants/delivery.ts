@@ -44,7 +44,8 @@ export class Delivery {
   /** An application was restarted with an older state. */
   rewound(id: NodeId, appliedIndex: number, isInMemory: boolean): void {
     const place = this.#place(id)
-    if (isInMemory) this.#violated('appliedIndex rises', `${id} goes back from ${place.appliedIndex} to ${appliedIndex}`)
+    if (isInMemory)
+      this.#violated('appliedIndex rises', `${id} goes back from ${place.appliedIndex} to ${appliedIndex}`)
     place.appliedIndex = appliedIndex
   }
 

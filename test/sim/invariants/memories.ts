@@ -47,7 +47,9 @@ export class Memories {
         this.#violated(`${by} lets ${id} in with ${incarnation}, and knows it with ${met}`)
       if (currentTerm < term) this.#violated(`${by} lets ${id} in with term ${currentTerm}, and was shown ${term}`)
       if (currentTerm === acknowledged.term && lastIndex < acknowledged.index)
-        this.#violated(`${by} lets ${id} in with entries through ${lastIndex}, and had ${acknowledged.index} acknowledged`)
+        this.#violated(
+          `${by} lets ${id} in with entries through ${lastIndex}, and had ${acknowledged.index} acknowledged`,
+        )
       return true
     }
     if (!this.#met.has(key)) this.#met.set(key, incarnation)

@@ -102,7 +102,8 @@ export class NodeRecord {
       return `it found a snapshot through ${snapshot.index}; one through ${this.snapshot.index} was durable`
     }
     const { base } = recovered
-    if (base.index > snapshot.index) return `it found a log behind ${base.index} and a snapshot through ${snapshot.index}`
+    if (base.index > snapshot.index)
+      return `it found a log behind ${base.index} and a snapshot through ${snapshot.index}`
     const behindSnapshot = this.#committedTerms(snapshot.index)
     if (behindSnapshot.length <= snapshot.index || behindSnapshot[snapshot.index] !== snapshot.term)
       return `it found a snapshot through ${snapshot.index}/t${snapshot.term}, which is not committed`

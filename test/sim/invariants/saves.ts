@@ -73,7 +73,10 @@ export class Saves {
   #checkBehindSnapshot({ id, issued }: NodeRecord, { snapshot, entries }: Save, first: Entry): void {
     const before = snapshot?.lastIncluded.index ?? 0
     if (first.index !== before + 1)
-      this.#truth.world.violated('logs have no gaps', `${id} saves entry ${first.index} behind a snapshot through ${before}`)
+      this.#truth.world.violated(
+        'logs have no gaps',
+        `${id} saves entry ${first.index} behind a snapshot through ${before}`,
+      )
     let prevTerm = issued[before] ?? 0
     for (const entry of entries) {
       this.#truth.see(entry, prevTerm, id)

@@ -45,7 +45,10 @@ export class Snapshots {
     const { index, term } = snapshot.lastIncluded
     this.#check(id, 'installs', snapshot)
     if (index <= record.commitIndex)
-      this.#violated('committed entries stay', `${id} installs ${index}, and has committed through ${record.commitIndex}`)
+      this.#violated(
+        'committed entries stay',
+        `${id} installs ${index}, and has committed through ${record.commitIndex}`,
+      )
     if (record.issued[index] === term)
       this.#violated('entries behind a snapshot stay', `${id} installs ${index}, and its log has that entry`)
   }

@@ -178,7 +178,10 @@ export class SimDisk {
         const fits = this.#fitting(inode, position, bytes.length)
         this.#world.trace.mix(fits)
         if (this.#world.trace.isTold)
-          this.#world.tell(owner.name, `disk  write ${path} ${position}+${bytes.length}${fits < bytes.length ? ' FULL' : ''}`)
+          this.#world.tell(
+            owner.name,
+            `disk  write ${path} ${position}+${bytes.length}${fits < bytes.length ? ' FULL' : ''}`,
+          )
         if (fits > 0) inode.write(bytes.subarray(0, fits), position, fits)
         if (fits < bytes.length) throw noRoom()
         this.#strikeIfDue()
@@ -202,7 +205,9 @@ export class SimDisk {
   }
 
   #roomBytes(): number {
-    return this.#capacityBytes === Number.POSITIVE_INFINITY ? this.#capacityBytes : this.#capacityBytes - this.#usedBytes()
+    return this.#capacityBytes === Number.POSITIVE_INFINITY
+      ? this.#capacityBytes
+      : this.#capacityBytes - this.#usedBytes()
   }
 
   /** What was removed takes its room until that is durable. */

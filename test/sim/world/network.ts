@@ -187,7 +187,12 @@ export class Network {
   }
 
   /** Each shows itself to the other, and is judged. */
-  #shakeHands(key: string, connection: Connection, ends: readonly [Endpoint, Endpoint], isCurrent: () => boolean): void {
+  #shakeHands(
+    key: string,
+    connection: Connection,
+    ends: readonly [Endpoint, Endpoint],
+    isCurrent: () => boolean,
+  ): void {
     const [a, b] = ends
     let missing = 2
     const judged = (shown: Endpoint, by: Endpoint, refusal: string | null) => {

@@ -23,7 +23,12 @@ interface Place {
 
 /** Says where, or returns null when there is no such place now. */
 export function rot(disk: SimDisk, random: Random, directory: string): string | null {
-  const places = [...markedLog(disk, directory), ...snapshots(disk), ...unusedSpace(disk), ...doubledSlots(disk, directory)]
+  const places = [
+    ...markedLog(disk, directory),
+    ...snapshots(disk),
+    ...unusedSpace(disk),
+    ...doubledSlots(disk, directory),
+  ]
   if (places.length === 0) return null
   const { path, inode, from, to } = random.pick(places)
   const position = from + random.below(to - from)
