@@ -175,6 +175,7 @@ async function open(config: Config, logger: Logger, onFailure: (error: FatalErro
       foundingConfiguration: config.members === null ? null : { members: config.members },
     },
     segmentBytes: config.segmentBytes,
+    reserveBytes: config.diskReserveBytes,
     after: systemClock.after,
     onTornTail: (tail) => {
       const sentence = `Cut ${tail.bytes} bytes from the end of ${tail.file}: a write that was never acknowledged (${tail.problem})`

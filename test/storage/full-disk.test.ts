@@ -9,7 +9,22 @@ import type { Operation, OperationKind, PowerFailure } from './memory-disk.ts'
 import { losesEverything, losesNothing, losesSome, MemoryDisk, systemError } from './memory-disk.ts'
 import { rest, untilInTime } from './pace.ts'
 import type { Opened } from './storage-kit.ts'
-import { directory, entries, hold, ids, isIoError, open, readAll, seeded, until } from './storage-kit.ts'
+import {
+  directory,
+  encodeSnapshot,
+  entries,
+  hold,
+  ids,
+  isIoError,
+  metadata,
+  open,
+  pieces,
+  readAll,
+  receive,
+  seeded,
+  snapshotHeader,
+  until,
+} from './storage-kit.ts'
 
 const segmentBytes = 4096
 const reserveBytes = 3 * segmentBytes
@@ -371,7 +386,80 @@ test('a directory opens on a full disk, and says that it is full', async () => {
   assert.deepEqual(changes, [false])
 })
 
+// Snapshots, which are what makes room at last.
+
+test('a snapshot that has no room is refused, tried again in the room of the reserve, and compaction brings that back', async () => {
+  const machine = new MemoryDisk()
+  const { save, storage, time, changes } = await openWhole(machine)
+  await save([], term1)
+  for (let index = 1; index <= 12; index++) await save(entries(index, index, 1, 1016))
+  await untilInTime(time, () => machine.files().has(`${directory}/${segmentName(5)}`))
+  const take = (index: number) =>
+    storage.takeSnapshot(snapshotHeader(index, 1), pieces(Buffer.alloc(2.5 * segmentBytes)))
+  machine.capacityBytes = sizeOf(machine) + segmentBytes
+  await assert.rejects(take(12), StorageFullError)
+  assert.equal(storage.isFull, true)
+  assert(!machine.files().has(`${directory}/reserve`))
+  await rest(time)
+  assert(!machine.files().has(`${directory}/reserve`), 'there would be room for it, but then none for the snapshot')
+  assert.equal((await take(12)).lastIncluded.index, 12)
+  await rest(time)
+  assert.deepEqual(changes, [true])
+  storage.compact({ index: 12, term: 1 })
+  await untilInTime(time, () => !storage.isFull)
+  assert.deepEqual(changes, [true, false])
+  assert.equal(machine.files().get(`${directory}/reserve`)?.length, reserveBytes)
+})
+
+test("a leader's snapshot that has no room gets that of the reserve", async () => {
+  const machine = new MemoryDisk()
+  const { save, storage, time, changes, failures } = await openWhole(machine)
+  await save([], term1)
+  const snapshot = encodeSnapshot(snapshotHeader(50, 1), [Buffer.alloc(2.5 * segmentBytes, 7)])
+  machine.capacityBytes = sizeOf(machine) + segmentBytes
+  await assert.rejects(receive(storage, snapshot), StorageFullError)
+  assert.equal(storage.isFull, true)
+  await rest(time)
+  await receive(storage, snapshot)
+  // Its new name and the log behind it meet a full disk as well.
+  const full = fillAt(machine, ({ kind }) => kind === 'rename' || kind === 'write', undefined, 0, 6)
+  let isInstalled = false
+  const installed = save([], null, metadata(snapshot.header)).then(() => {
+    isInstalled = true
+  })
+  await rest()
+  assert.equal(isInstalled, false)
+  await untilInTime(time, () => isInstalled)
+  await installed
+  full.end()
+  machine.capacityBytes *= 2
+  await untilInTime(time, () => !storage.isFull)
+  assert.deepEqual(changes, [true, false])
+  assert.deepEqual(failures, [])
+  await storage.close()
+  machine.failPower(losesEverything)
+  const again = await open(machine.mount())
+  assert.deepEqual(again.storage.recovered.base, { index: 50, term: 1 })
+})
+
+/** Of all files together. */
+function sizeOf(machine: MemoryDisk): number {
+  return [...machine.files().values()].reduce((sum, { length }) => sum + length, 0)
+}
+
 // What is slow, or hangs.
+
+test('a snapshot that hangs delays no save, and no next segment', async () => {
+  const machine = new MemoryDisk()
+  const { save, storage } = await openWhole(machine)
+  await save(entries(1, 1, 1, 1016), term1)
+  const held = hold(machine, ({ path }) => path.includes('.snapshot'))
+  void storage.takeSnapshot(snapshotHeader(1, 1), pieces('state'))
+  await until(() => held.held === 1)
+  for (let index = 2; index <= last; index++) await save(entries(index, index, 1, 1016))
+  await save([], { currentTerm: 2, votedFor: 'n2' })
+  assert.deepEqual(ids(await readAll(storage, last)), all)
+})
 
 test('a next segment that hangs does not delay appends while the current one has room', async () => {
   const machine = new MemoryDisk()
