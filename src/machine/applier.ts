@@ -8,7 +8,7 @@ import type { Entry } from '../raft/entry.ts'
 import { type Batch, type BatchLimits, sliceOf, toBatch } from './batch.ts'
 import { CursorSaver, type CursorStore } from './cursor.ts'
 import { messageOf } from './error-message.ts'
-import { type ApplierObserver, firstBackoffMs, Obstacle, type ObstacleKind, slowRetryMs } from './obstacle.ts'
+import { type ApplierObserver, boundedWish, Obstacle, type ObstacleKind, slowRetryMs } from './obstacle.ts'
 import { Pictures } from './pictures.ts'
 import { Progress } from './progress.ts'
 import { type Restoration, restoreNewest } from './restoration.ts'
@@ -294,12 +294,9 @@ class Delivery implements Applier {
       case 'elsewhere':
         this.#move(outcome.position, batch)
         break
-      case 'retry': {
-        // Not even a machine that wishes for it gets the same batch in a tight loop.
-        const wishMs = outcome.afterMs === null ? null : Math.max(outcome.afterMs, firstBackoffMs)
-        this.#meet('unavailable', outcome.reason, wishMs ?? this.#obstacle.backoffMs())
+      case 'retry':
+        this.#meet('unavailable', outcome.reason, boundedWish(outcome.afterMs) ?? this.#obstacle.backoffMs())
         break
-      }
       case 'malformed':
         this.#meet('malformed', outcome.reason, this.#obstacle.backoffMs())
         break

@@ -113,8 +113,7 @@ export class KvPicture {
         this.#place = item.place
         yield item.modifiedIndex <= this.position ? item : this.#takePreserved(item.key)
       }
-      // What is left was deleted before the walk came to it, and the walk is past whatever comes now.
-      this.#place = Number.POSITIVE_INFINITY
+      // What is left was deleted before the walk came to it.
       yield* this.#preserved[this.#shard]?.values() ?? []
       this.#preserved[this.#shard] = undefined
     }

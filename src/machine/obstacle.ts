@@ -15,10 +15,15 @@ export interface ApplierObserver {
 }
 
 /** Between tries of what may heal by itself: doubling from the first to the last. */
-export const firstBackoffMs = 100
-export const maxBackoffMs = 30_000
+const firstBackoffMs = 100
+const maxBackoffMs = 30_000
 /** For what needs a person: asked again now and then, in case that person has come. */
 export const slowRetryMs = 30_000
+
+/** A machine's own wish for a time, if it has one; not even by that does it get the same thing in a tight loop. */
+export function boundedWish(afterMs: number | null): number | null {
+  return afterMs === null ? null : Math.max(afterMs, firstBackoffMs)
+}
 
 export class Obstacle {
   readonly #clock: Pick<Clock, 'after'>

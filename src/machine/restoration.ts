@@ -4,7 +4,7 @@
 import { FatalError } from '../errors.ts'
 import type { CommittedEntries, StoredSnapshot } from '../node/ports.ts'
 import { messageOf } from './error-message.ts'
-import { type ObstacleKind, slowRetryMs } from './obstacle.ts'
+import { boundedWish, type ObstacleKind, slowRetryMs } from './obstacle.ts'
 import type { RestoreOutcome, StateMachine } from './state-machine.ts'
 
 export interface RestorationOptions {
@@ -81,7 +81,12 @@ async function restoreFrom(stored: StoredSnapshot, options: RestorationOptions):
     case 'not-offered':
       return withoutSnapshot(options, `it offers no way to restore it from the snapshot at ${appliedIndex}`)
     case 'retry':
-      return { type: 'obstacle', kind: 'unavailable', sentence: outcome.reason, retryAfterMs: outcome.afterMs }
+      return {
+        type: 'obstacle',
+        kind: 'unavailable',
+        sentence: outcome.reason,
+        retryAfterMs: boundedWish(outcome.afterMs),
+      }
     case 'malformed':
       return { type: 'obstacle', kind: 'malformed', sentence: outcome.reason, retryAfterMs: null }
     case 'misconfigured':

@@ -96,8 +96,19 @@ test('what a snapshot holds is committed, whatever is known of it so far', async
   applier.commit(7)
   applier.commit(8)
   await clock.settle()
-  assert.deepEqual(machine.calls, ['6: 8'])
+  assert.deepEqual(machine.takeCalls(), ['6: 8'])
   assert.deepEqual(events, ['restored 7', '8 [8] ["r8"]'])
+})
+
+test('a machine that is asked again right after its restore is not taken for one ahead of the log', async () => {
+  const { machine, clock, applier, start } = setUp({ log: compactedLog() })
+  start()
+  await clock.settle()
+  machine.snapshotScript.push(3)
+  await assert.rejects(applier.snapshot(), /gave its state at 3, and was taken to be at 6/)
+  await clock.settle()
+  assert.deepEqual(machine.calls, ['position', 'restore 6', 'position', 'snapshot', 'position'])
+  assert.equal(applier.blocked, null)
 })
 
 test('during a restore nothing is delivered, nothing is shown as applied, and the sentence says what goes on', async () => {
@@ -235,6 +246,7 @@ test('a snapshot that is overtaken by a newer one while it is restored is follow
 
 for (const [name, why, kind, waitMs] of [
   ['is told to come later', { type: 'retry', afterMs: 7000, reason: 'busy' }, 'unavailable: busy', 7000],
+  ['is told to come at once', { type: 'retry', afterMs: 0, reason: 'busy' }, 'unavailable: busy', 100],
   ['gets no answer', { type: 'retry', afterMs: null, reason: 'reset' }, 'unavailable: reset', 100],
   ['gets an answer that does not fit', { type: 'malformed', reason: '202' }, 'malformed: 202', 100],
   ['meets something set up wrongly', { type: 'misconfigured', reason: '403' }, 'misconfigured: 403', 30_000],
