@@ -65,6 +65,8 @@ export class Member {
   readonly #random: Random
   /** Its disk is not the one that it left when it was last there. */
   #isAnother = false
+  /** All its files were made. */
+  #hasRun = false
   #life: Life | null = null
 
   constructor(around: Surroundings, number: number) {
@@ -292,6 +294,7 @@ export class Member {
       })
       await node.start()
       life.node = node
+      this.#hasRun = true
     } catch (error) {
       this.#died(life, error)
     }
@@ -315,12 +318,18 @@ export class Member {
     const exitCode = error instanceof FatalError ? error.exitCode : null
     const reason = error instanceof Error ? error.message : String(error)
     const isExcused =
-      (exitCode === exitCodes.ioError && this.disk.hasFailed) ||
+      (exitCode === exitCodes.ioError && (this.disk.hasFailed || this.#hasNoRoomToStart(life))) ||
       (exitCode === exitCodes.dataError && this.disk.hasRotted)
     if (!isExcused) world.violated('nodes do not give up', `${this.id}: ${reason}${stackOf(error)}`)
     this.#end(life, `gives up: ${reason}`, this.#random.between(0.05, 1))
     this.disk.processCrashed()
     if (exitCode === exitCodes.dataError) this.hasRefused = true
+  }
+
+  /** To be founded takes room; and on some file systems so does whatever is written again to make it certain. */
+  #hasNoRoomToStart(life: Life): boolean {
+    const { isFull, copiesOnWrite } = this.disk
+    return life.node === null && isFull && (!this.#hasRun || copiesOnWrite)
   }
 
   #observed(life: Life, storage: DurableStorage): Storage {

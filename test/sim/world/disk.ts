@@ -36,7 +36,7 @@ export class SimDisk {
   /** What fits on it; what is there already stays. */
   #capacityBytes = Number.POSITIVE_INFINITY
   /** What is changed goes to a new place, so that even that wants room. */
-  #copiesOnWrite = false
+  copiesOnWrite = false
   #writesToWait = 0
   #onWrite: (() => void) | null = null
   #changesToWait = 0
@@ -55,6 +55,10 @@ export class SimDisk {
   /** The files as a power loss now would leave those that are synced. */
   get durableFiles(): ReadonlyMap<string, Inode> {
     return this.#durableNames
+  }
+
+  get isFull(): boolean {
+    return this.#capacityBytes !== Number.POSITIVE_INFINITY
   }
 
   file(path: string): Inode | undefined {
@@ -102,12 +106,12 @@ export class SimDisk {
   /** Others write to it, too, and leave so much room. */
   fillUp(roomBytes: number, copiesOnWrite: boolean): void {
     this.#capacityBytes = this.#usedBytes() + roomBytes
-    this.#copiesOnWrite = copiesOnWrite
+    this.copiesOnWrite = copiesOnWrite
   }
 
   makeRoom(): void {
     this.#capacityBytes = Number.POSITIVE_INFINITY
-    this.#copiesOnWrite = false
+    this.copiesOnWrite = false
   }
 
   heal(): void {
@@ -200,7 +204,7 @@ export class SimDisk {
   /** How many of these bytes there is room for. */
   #fitting(inode: Inode, position: number, length: number): number {
     if (this.#capacityBytes === Number.POSITIVE_INFINITY) return length
-    const inPlace = this.#copiesOnWrite ? 0 : Math.min(Math.max(inode.cache.size - position, 0), length)
+    const inPlace = this.copiesOnWrite ? 0 : Math.min(Math.max(inode.cache.size - position, 0), length)
     return Math.min(inPlace + Math.max(this.#roomBytes(), 0), length)
   }
 

@@ -218,7 +218,7 @@ export class Network {
         const standing = shown.events.standing()
         this.#world.after(by.owner, this.#flightMs(), () => {
           if (!isCurrent() || this.#isBlocked(shown.id, by.id)) return
-          void this.#judge(shown, by, standing).then((refusal) => judged(shown, by, refusal))
+          this.#judge(shown, by, standing).then((refusal) => judged(shown, by, refusal), goneWrong)
         })
       })
     }
@@ -236,10 +236,10 @@ export class Network {
     const refusal = by.events.greeted(id, standing)
     const verdict = { owner, refusal }
     by.verdicts.set(id, verdict)
-    void refusal.then((sentence) => {
+    refusal.then((sentence) => {
       if (sentence === null) this.#events.accepted(id, by.id, standing)
       else if (by.verdicts.get(id) === verdict) by.verdicts.delete(id)
-    })
+    }, goneWrong)
     return refusal
   }
 
@@ -380,6 +380,9 @@ export class Network {
     return lane
   }
 }
+
+/** What is to be remembered of a member could not be saved: whoever judges it is about to end. */
+function goneWrong(): void {}
 
 function pairOf(a: NodeId, b: NodeId): string {
   return a < b ? `${a}|${b}` : `${b}|${a}`
