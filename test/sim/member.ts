@@ -44,6 +44,9 @@ interface Life {
   watcher: Applier | null
   /** When each save that is under way was begun, oldest first, by its own clock. */
   readonly savesBegunMs: number[]
+  isStopping: boolean
+  /** It has spoken as a leader since it was last looked at. */
+  hasLed: boolean
   /** Looks in a row at which it led over a disk that hangs. */
   looksAtHungLeader: number
 }
@@ -126,7 +129,17 @@ export class Member {
     if (this.#life !== null || this.hasRefused) return
     const owner = new Owner(this.id, this.#number + 1)
     const clock = this.clock.of(owner)
-    const life: Life = { owner, clock, node: null, kv: null, watcher: null, savesBegunMs: [], looksAtHungLeader: 0 }
+    const life: Life = {
+      owner,
+      clock,
+      node: null,
+      kv: null,
+      watcher: null,
+      savesBegunMs: [],
+      isStopping: false,
+      hasLed: false,
+      looksAtHungLeader: 0,
+    }
     this.#life = life
     this.#around.world.tell(this.id, 'starts')
     void this.#start(life)
@@ -195,6 +208,7 @@ export class Member {
     const life = this.#life
     if (life === null || life.node === null) return
     this.#around.world.tell(this.id, 'is asked to stop')
+    life.isStopping = true
     life.node.stop(this.#random.between(10, 400)).then(() => {
       if (this.#life === life) this.#end(life, 'has stopped', 0)
     })
@@ -209,24 +223,28 @@ export class Member {
     })
   }
 
+  spokeAsLeader(): void {
+    if (this.#life !== null) this.#life.hasLed = true
+  }
+
   /** A leader whose disk hangs gives way within an election timeout. */
   #lookAtDisk(life: Life, electionTimeoutMs: number): void {
     const [oldestMs] = life.savesBegunMs
     const hungMs = oldestMs === undefined ? 0 : life.clock.monotonicMs() - oldestMs
     const isLate = this.clock.latenessMs > 0
-    if (isLate || hungMs <= electionTimeoutMs + 2 * lookEveryMs || !life.node?.leader()?.self)
-      life.looksAtHungLeader = 0
-    else if (++life.looksAtHungLeader > 2) {
-      const message = `${this.id} still leads, though nothing was saved for ${Math.round(hungMs)} ms`
-      this.#around.world.violated('a leader whose disk hangs gives way', message)
-    }
+    const leadsOn = life.hasLed && !isLate && hungMs > electionTimeoutMs + 2 * lookEveryMs
+    life.hasLed = false
+    life.looksAtHungLeader = leadsOn ? life.looksAtHungLeader + 1 : 0
+    if (life.looksAtHungLeader < 3) return
+    const message = `${this.id} still leads, though nothing was saved for ${Math.round(hungMs)} ms`
+    this.#around.world.violated('a leader whose disk hangs gives way', message)
   }
 
   /** It must be the end of a process that runs: nothing that is said afterwards could be trusted. */
   #syncFailed(owner: Owner, path: string): void {
     // Where an application stands may be forgotten.
     if (path.endsWith('/cursor')) return
-    const isRunning = this.#life?.node !== null
+    const isRunning = this.#life?.node !== null && !this.#life?.isStopping
     this.#around.world.soon(this.#around.world.nature, () => {
       if (isRunning && owner.isAlive)
         this.#around.world.violated('a failed sync ends the process', `${this.id} goes on after ${path} failed`)

@@ -1,6 +1,7 @@
 // One history: a cluster of production nodes under the faults of its seed, then a quorum without any, which must elect, commit and apply; and after
 // every event, the invariants.
 
+import type { NodeId } from '../../src/raft/entry.ts'
 import { type ClientCounts, Clients } from './clients.ts'
 import { checkHistory } from './history/linearizability.ts'
 import { Ledger } from './invariants/ledger.ts'
@@ -80,12 +81,13 @@ class Simulation {
       sent: (owner, message) => {
         if (!owner.isAlive) world.violated('the dead are silent', `${message.from} sends ${message.type} after its end`)
         ledger.sent(message)
+        if (message.type === 'AppendEntries') this.#memberOf(message.from)?.spokeAsLeader()
         world.trace.mix(message.term)
         world.trace.mix(message.type.length)
       },
       received: (message) => ledger.received(message),
       accepted: (id, by, standing) => {
-        if (ledger.accepted(id, by, standing)) this.#members.find((member) => member.id === id)?.takeAway()
+        if (ledger.accepted(id, by, standing)) this.#memberOf(id)?.takeAway()
       },
     })
     const around = { world, profile, network, ledger, ids, members }
@@ -125,6 +127,10 @@ class Simulation {
     this.#world.run(this.#profile.safetyMs + livenessBoundMs, () => isWell)
     if (isWell) for (const member of core) this.#checkState(member)
     else if (this.#world.violation === null) this.#world.violated('progress without faults', this.#describe(core))
+  }
+
+  #memberOf(id: NodeId): Member | undefined {
+    return this.#members.find((member) => member.id === id)
   }
 
   #hasCaughtUp(member: Member): boolean {
