@@ -186,12 +186,12 @@ async function open(config: Config, logger: Logger, onFailure: (error: FatalErro
 }
 
 function connect(config: Config, storage: DurableStorage, logger: Logger) {
-  const { foundingConfiguration } = storage.identity
+  const { foundingConfiguration, restoredFrom } = storage.identity
   return createTransport({
     id: config.nodeId,
     cluster: config.cluster,
     appUrl: config.advertiseAppUrl,
-    foundingDigest: foundingConfiguration === null ? null : foundingDigest(foundingConfiguration),
+    foundingDigest: foundingConfiguration === null ? null : foundingDigest(foundingConfiguration, restoredFrom),
     listen: config.peerListen,
     rpcTimeoutMs: config.rpcTimeoutMs,
     decodeRecords,

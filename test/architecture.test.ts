@@ -69,6 +69,8 @@ describe('a violation', () => {
     ['src/api/a.ts', "import type { Clock } from '../node/ports.ts'", 'api may not import node/ports.ts'],
     ['src/api/a.ts', "import { x } from '../node/contract.ts'", 'api may import only types from node/contract.ts'],
     ['src/cli/a.ts', "import { x } from '../api/schemas.ts'", 'cli may import only types from api/schemas.ts'],
+    ['src/cli/a.ts', "import { x } from '../storage/log.ts'", 'cli may not import storage/log.ts'],
+    ['src/cli/a.ts', "import type { X } from '../storage/storage.ts'", 'cli may not import storage/storage.ts'],
     ['src/client/a.ts', "import { x } from '../errors.ts'", 'client may import only types from errors.ts'],
     ['src/config/a.ts', "import '../telemetry/logger.ts'", 'config may not import telemetry/logger.ts'],
     ['src/errors.ts', "import type { X } from './config.ts'", 'errors may not import config.ts'],
@@ -122,6 +124,12 @@ describe('what is allowed', () => {
     ['src/storage/node-disk.ts', "import { open } from 'node:fs'"],
     ['src/machine/cursor.ts', "import { open } from 'node:fs/promises'"],
     ['src/cli/a.ts', "import { createClient } from '../client/client.ts'\nimport type { X } from '../api/schemas.ts'"],
+    [
+      'src/cli/a.ts',
+      ['snapshot-file', 'inspect-directory', 'restore-directory', 'directory-lock', 'node-disk']
+        .map((name) => `import { x } from '../storage/${name}.ts'`)
+        .join('\n'),
+    ],
     ['src/config/a.ts', 'const x = process.env'],
     ['src/main.ts', "import { x } from './storage/log.ts'\nimport { y } from './peers/frames.ts'"],
     ['src/main.ts', "import { x } from './wiring.ts'"],

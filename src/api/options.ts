@@ -48,4 +48,6 @@ export interface ApiOptions extends ApiContext {
   readonly token: string | null
   /** How long `close` waits for requests in flight before it cuts their connections. */
   readonly closeTimeoutMs?: number
+  /** How long a download of a backup may stand still before its connection is cut: it holds a file open. 60 s by default. */
+  readonly backupIdleTimeoutMs?: number
 }

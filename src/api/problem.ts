@@ -3,7 +3,7 @@
 
 import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { type Outcome, ProposalError, type ProposalErrorCode, ReadError } from '../errors.ts'
+import { type Outcome, ProposalError, type ProposalErrorCode, ReadError, SnapshotError } from '../errors.ts'
 import type { ProblemResponse } from './schemas.ts'
 
 export interface Problem {
@@ -55,6 +55,13 @@ const readRows: Readonly<Record<ReadError['code'], Row>> = {
   'index-not-reached': { status: 412, retryAfterS: null },
 }
 
+const snapshotRows: Readonly<Record<SnapshotError['code'], Row>> = {
+  'snapshot-unsupported': { status: 501, retryAfterS: null },
+  'snapshot-failed': { status: 503, retryAfterS: 5 },
+  'storage-full': { status: 507, retryAfterS: null },
+  'shutting-down': { status: 503, retryAfterS: 5 },
+}
+
 /** Everything on this API that is not a mere read proposes. */
 export function proposes(method: string): boolean {
   return method !== 'GET' && method !== 'HEAD' && method !== 'OPTIONS'
@@ -65,6 +72,10 @@ export function problemOf(error: unknown, request: FastifyRequest): Problem | nu
   if (error instanceof ProposalError) {
     const { code, outcome, message, committed } = error
     return { ...proposalRows[code], code, detail: message, outcome, committed }
+  }
+  if (error instanceof SnapshotError) {
+    const { code, message } = error
+    return { ...snapshotRows[code], code, detail: message, outcome: null, committed: null }
   }
   const outcome = proposes(request.method) ? 'not_applied' : null
   if (error instanceof ReadError) {

@@ -79,6 +79,14 @@ const Sentence = Type.Union([Type.String(), Type.Null()])
 export const HealthResponse = Type.Object({ ok: Type.Boolean(), role: Role, term: Type.Integer() })
 export type HealthResponse = Static<typeof HealthResponse>
 
+/** Of a snapshot that is durable on the node. */
+export const SnapshotResponse = Type.Object({
+  index: Type.Integer(),
+  term: Type.Integer(),
+  sizeBytes: Type.Integer(),
+})
+export type SnapshotResponse = Static<typeof SnapshotResponse>
+
 export const StatusResponse = Type.Object({
   cluster: Type.String(),
   version: Type.String(),
@@ -100,6 +108,7 @@ export const StatusResponse = Type.Object({
       self: Type.Boolean(),
       leader: Type.Boolean(),
       reachable: Type.Boolean(),
+      refusal: Sentence,
       matchIndex: Type.Union([Type.Integer(), Type.Null()]),
       lag: Type.Union([Type.Integer(), Type.Null()]),
     }),
@@ -108,6 +117,10 @@ export const StatusResponse = Type.Object({
     members: Type.Array(Type.Object({ id: Type.String(), peerAddress: Type.String(), role: MemberRole })),
   }),
   pendingProposals: Type.Integer(),
+  snapshot: Type.Union([SnapshotResponse, Type.Null()]),
+  compactionBlocked: Sentence,
+  isStorageStalled: Type.Boolean(),
+  isStorageFull: Type.Boolean(),
   applierBlocked: Sentence,
   observerBlocked: Sentence,
   uptimeMs: Type.Number(),

@@ -17,6 +17,7 @@ import { addNotFound } from './not-found.ts'
 import type { ApiContext, ApiOptions, ListenTarget } from './options.ts'
 import { internalProblem, problemOf, Refusal, sendProblem } from './problem.ts'
 import { addReads } from './reads.ts'
+import { addSnapshot } from './snapshot.ts'
 import { addMetrics, addStatus } from './status.ts'
 
 const keepAliveTimeoutMs = 75_000
@@ -38,7 +39,7 @@ export interface Api {
 }
 
 export function createApi(options: ApiOptions): Api {
-  const { listen, statusListen, token, logger, closeTimeoutMs = 5_000 } = options
+  const { listen, statusListen, token, logger, closeTimeoutMs = 5_000, backupIdleTimeoutMs = 60_000 } = options
   if ('host' in listen && !isLoopback(listen.host) && token === null) {
     throw new FatalError(
       exitCodes.configuration,
@@ -63,6 +64,7 @@ export function createApi(options: ApiOptions): Api {
         addReads(guarded, options)
         addLeader(guarded, options)
         addStatus(guarded, options)
+        addSnapshot(guarded, options, backupIdleTimeoutMs)
         addMetrics(guarded, options)
         done()
       })

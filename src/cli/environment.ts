@@ -1,16 +1,19 @@
 // What a command line has around it: streams, settings, the sidecar to run. Tests put their own in its place.
 
 import { readFileSync } from 'node:fs'
-import { type ClientConfig, loadClientConfig } from '../config.ts'
+import { type ClientConfig, type Config, loadClientConfig, loadConfig } from '../config.ts'
 import { cliExitCodes } from './exit-codes.ts'
 import { CliFailure } from './failure.ts'
 
 export interface CliEnvironment {
-  stdout(text: string): void
+  /** A promise when whoever reads it does not keep up: what follows has to wait for it. */
+  stdout(text: string): void | Promise<void>
   stderr(text: string): void
   readonly stdin: AsyncIterable<Uint8Array>
   /** Asked only for what the command line does not say. */
   clientConfig(): ClientConfig
+  /** The settings of `run`, for what prepares its data directory. */
+  config(): Config
   /** Runs a sidecar; resolves once it runs. */
   run(): Promise<void>
   version(): string
@@ -20,10 +23,13 @@ export function terminalEnvironment(): CliEnvironment {
   // Whoever read our output has left, as `head` does: that is no defect.
   process.stdout.on('error', () => process.exit())
   return {
-    stdout: (text) => void process.stdout.write(text),
+    stdout: (text) => {
+      if (!process.stdout.write(text)) return new Promise((resolve) => process.stdout.once('drain', resolve))
+    },
     stderr: (text) => void process.stderr.write(text),
     stdin: process.stdin,
     clientConfig: () => loadClientConfig(),
+    config: () => loadConfig(),
     run: () => Promise.reject(new CliFailure(cliExitCodes.usage, 'usage', 'run takes neither arguments nor options')),
     version: readVersion,
   }

@@ -1,4 +1,5 @@
-// What a script can tell from the exit code of a command; printed by --help. `run` ends with the codes of errors.ts instead.
+// What a script can tell from the exit code of a command; printed by --help. What works on a data directory itself (`run`, `log`, `restore`)
+// ends with the codes of errors.ts besides.
 
 export const cliExitCodes = {
   ok: 0,
@@ -22,4 +23,7 @@ Exit codes:
   4   the key does not exist
   5   the sidecar cannot be reached
   6   committed, but not applied yet; it will be
-  78  a setting is wrong (run: also 65, 69, 70, 74, 75 as in sysexits.h)`
+  65  the data directory, or the backup, is damaged or belongs elsewhere
+  74  a file cannot be read or written
+  75  another process holds the data directory
+  78  a setting is wrong (run: also 69 and 70, as in sysexits.h)`

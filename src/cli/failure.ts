@@ -1,7 +1,14 @@
 // From whatever went wrong to an exit code and one line: no stack reaches the terminal.
 
 import { RaftSidecarError } from '../client/client.ts'
-import { exitCodes, FatalError, type Outcome } from '../errors.ts'
+import {
+  type ExitCode,
+  exitCodes,
+  FatalError,
+  InvalidSnapshotError,
+  type Outcome,
+  StorageFullError,
+} from '../errors.ts'
 import { type CliExitCode, cliExitCodes } from './exit-codes.ts'
 
 /** A command that did not do what it was asked for, found out on this side. */
@@ -26,13 +33,26 @@ export interface Failure {
   readonly committed: { readonly index: number; readonly term: number } | null
 }
 
+const fatalCodes: Readonly<Record<ExitCode, string>> = {
+  [exitCodes.dataError]: 'data-error',
+  [exitCodes.unavailable]: 'unavailable',
+  [exitCodes.software]: 'internal-error',
+  [exitCodes.ioError]: 'io-error',
+  [exitCodes.temporaryFailure]: 'directory-held',
+  [exitCodes.configuration]: 'configuration',
+}
+
 /** `api` is where the sidecar was looked for. */
 export function failureOf(error: unknown, api: string | null): Failure {
   const nothing = { outcome: null, committed: null }
   if (error instanceof CliFailure)
     return { exitCode: error.exitCode, code: error.code, message: error.message, ...nothing }
   if (error instanceof FatalError)
-    return { exitCode: error.exitCode, code: 'configuration', message: error.message, ...nothing }
+    return { exitCode: error.exitCode, code: fatalCodes[error.exitCode], message: error.message, ...nothing }
+  if (error instanceof InvalidSnapshotError)
+    return { exitCode: exitCodes.dataError, code: error.code, message: error.message, ...nothing }
+  if (error instanceof StorageFullError)
+    return { exitCode: exitCodes.ioError, code: error.code, message: error.message, ...nothing }
   if (error instanceof RaftSidecarError) {
     const { code, outcome, committed } = error
     return { exitCode: exitCodeOf(error), code, outcome, committed, message: messageOf(error, api) }

@@ -61,6 +61,13 @@ export function parseTimeoutMs(text: string): number {
   return timeoutMs
 }
 
+/** Of an entry of the log. For commander. */
+export function parseIndex(text: string): number {
+  const index = /^[0-9]{1,15}$/.test(text) ? Number(text) : 0
+  if (index < 1) throw new InvalidArgumentError('Give the index of an entry, from 1 on.')
+  return index
+}
+
 /** http://host:port or unix:/path. For commander. */
 export function parseApi(text: string): string {
   if (/^unix:\/./.test(text)) return text

@@ -1,17 +1,23 @@
-// The command line: argv in, one call of the local API, exit code out.
+// The command line: argv in, one call of the local API or one look into a file, exit code out. What only a few commands need is loaded by them.
 
 import { Command, CommanderError, Option } from 'commander'
+import { downloadBackup, takeSnapshot } from './backup.ts'
 import { deleteKey, getKey, propose, setKey, showLeader, showStatus, type TimeoutOption } from './commands.ts'
 import { type CliEnvironment, terminalEnvironment } from './environment.ts'
 import { cliExitCodes, exitCodeHelp } from './exit-codes.ts'
 import { CliFailure } from './failure.ts'
-import { parseApi, parseCommand, parseTimeoutMs, readBytes } from './input.ts'
-import { type CommonOptions, callSidecar, printFailure } from './sidecar-call.ts'
+import { parseApi, parseCommand, parseIndex, parseTimeoutMs, readBytes } from './input.ts'
+import type { DumpOptions } from './log.ts'
+import { type CommonOptions, callSidecar, type OutputOptions, printFailure, runHere } from './sidecar-call.ts'
+
+const jsonHelp = 'print the answer, or on standard error what went wrong, as one line of JSON'
 
 interface ProposeOptions extends CommonOptions, TimeoutOption {
   readonly bytesFile?: string
   readonly wait: 'applied' | 'committed'
 }
+
+type SnapshotOptions = CommonOptions & { readonly force?: boolean }
 
 type KeyOptions = CommonOptions & TimeoutOption & { readonly local?: boolean }
 
@@ -48,7 +54,7 @@ export function createProgram(environment: CliEnvironment, done: (exitCode: numb
     program
       .command(usage)
       .description(description)
-      .option('--json', 'print the answer, or on standard error what went wrong, as one line of JSON')
+      .option('--json', jsonHelp)
       .option(
         '--api <url>',
         'where the sidecar is: http://host:port or unix:/path (default: API_LISTEN, else http://127.0.0.1:4001)',
@@ -108,6 +114,69 @@ export function createProgram(environment: CliEnvironment, done: (exitCode: numb
     .argument('<key>')
     .action(async (key: string, options: KeyOptions) =>
       done(await callSidecar(environment, options, (client) => deleteKey(client, key, options))),
+    )
+
+  command('snapshot', 'take a snapshot on the node, or download one as a backup')
+    .argument('[file]', 'where to keep the backup; every checksum in it is verified before it is there')
+    .option('--force', 'replace the file if it exists')
+    .action(async (file: string | undefined, options: SnapshotOptions) =>
+      done(
+        await callSidecar(environment, options, (client) => {
+          if (file !== undefined) return downloadBackup(client, file, options.force === true)
+          if (options.force !== true) return takeSnapshot(client)
+          throw new CliFailure(cliExitCodes.usage, 'usage', '--force is for a FILE: name one')
+        }),
+      ),
+    )
+
+  program
+    .command('restore')
+    .description(
+      'make a data directory from a backup, for a node of a new cluster, by the settings of run (NODE_ID, CLUSTER, MEMBERS, DATA_DIR)',
+    )
+    .argument('<file>', 'a backup, as snapshot FILE downloads it; the same one on every node, with the same MEMBERS')
+    .option('--json', jsonHelp)
+    .action(async (file: string, options: OutputOptions) =>
+      done(
+        await runHere(environment, options, async () => {
+          const { restore } = await import('./restore.ts')
+          return restore(environment, file, options)
+        }),
+      ),
+    )
+
+  const log = program
+    .command('log')
+    .description('look into a data directory, offline and without changing anything in it')
+
+  log
+    .command('verify')
+    .description('say what it holds, and whether the next start takes it; exit code 65 when it refuses')
+    .argument('<data-dir>')
+    .option('--json', jsonHelp)
+    .action(async (directory: string, options: OutputOptions) =>
+      done(
+        await runHere(environment, options, async () => {
+          const { verifyLog } = await import('./log.ts')
+          return verifyLog(environment, directory, options)
+        }),
+      ),
+    )
+
+  log
+    .command('dump')
+    .description('the same, and then the entries of the log, one on a line')
+    .argument('<data-dir>')
+    .option('--from <index>', 'the first entry', parseIndex)
+    .option('--through <index>', 'the last entry', parseIndex)
+    .option('--json', 'print the report, and then each entry, as one line of JSON')
+    .action(async (directory: string, options: DumpOptions) =>
+      done(
+        await runHere(environment, options, async () => {
+          const { dumpLog } = await import('./log.ts')
+          return dumpLog(environment, directory, options)
+        }),
+      ),
     )
 
   return program

@@ -3,21 +3,26 @@
 import { type Client, createClient } from '../client/client.ts'
 import type { CliEnvironment } from './environment.ts'
 import { cliExitCodes } from './exit-codes.ts'
-import { type CliFailure, failureOf } from './failure.ts'
+import { failureOf } from './failure.ts'
 import { readToken } from './input.ts'
 import { printable } from './printable.ts'
 
-export interface CommonOptions {
+export interface OutputOptions {
   readonly json?: boolean
+}
+
+export interface CommonOptions extends OutputOptions {
   readonly api?: string
   readonly tokenFile?: string
 }
 
-/** `json` is printed under --json, else `text`; what is asked for but was not met comes as `failure` beside it. */
+/** `json` is printed under --json, else `text`; what is asked for but was not met comes as `failure` or `exitCode` beside it. */
 export interface Printed {
   readonly json: unknown
   readonly text: string
-  readonly failure?: CliFailure
+  readonly failure?: Error
+  /** Instead of 0, where what was printed says why. */
+  readonly exitCode?: number
 }
 
 export async function callSidecar(
@@ -31,10 +36,7 @@ export async function callSidecar(
     const target = await targetOf(environment, options)
     api = target.api
     client = createClient({ baseUrl: target.api, ...(target.token === null ? {} : { token: target.token }) })
-    const { json, text, failure } = await call(client)
-    environment.stdout(options.json ? `${JSON.stringify(json)}\n` : printable(text.endsWith('\n') ? text : `${text}\n`))
-    if (failure === undefined) return cliExitCodes.ok
-    throw failure
+    return await print(environment, options, await call(client))
   } catch (error) {
     return printFailure(environment, options, error, api)
   } finally {
@@ -42,9 +44,34 @@ export async function callSidecar(
   }
 }
 
+/** For what needs no sidecar: it prints by itself, and gives the exit code. Never rejects. */
+export async function runHere(
+  environment: CliEnvironment,
+  options: OutputOptions,
+  work: () => Promise<number>,
+): Promise<number> {
+  try {
+    return await work()
+  } catch (error) {
+    return printFailure(environment, options, error, null)
+  }
+}
+
+/** Resolves with the exit code; throws the failure that comes beside it. */
+export async function print(environment: CliEnvironment, options: OutputOptions, printed: Printed): Promise<number> {
+  const { json, text, failure, exitCode = cliExitCodes.ok } = printed
+  await environment.stdout(options.json ? `${JSON.stringify(json)}\n` : printable(withLineEnd(text)))
+  if (failure === undefined) return exitCode
+  throw failure
+}
+
+function withLineEnd(text: string): string {
+  return text.endsWith('\n') ? text : `${text}\n`
+}
+
 export function printFailure(
   environment: CliEnvironment,
-  options: CommonOptions,
+  options: OutputOptions,
   error: unknown,
   api: string | null,
 ): number {

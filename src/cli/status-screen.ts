@@ -1,6 +1,7 @@
 // The answer of `status` for a person: who leads, where the log stands, the members, and one sentence on what is wrong.
 
 import type { StatusResponse } from '../api/schemas.ts'
+import { columns } from './columns.ts'
 import { diagnose } from './diagnosis.ts'
 import { printable } from './printable.ts'
 
@@ -21,13 +22,14 @@ export function statusScreen(status: StatusResponse): string {
       'Log',
       `entries ${status.firstIndex} to ${status.lastIndex}, durable to ${status.durableIndex}, committed to ${status.commitIndex}, applied to ${status.appliedIndex}`,
     ],
+    ['Snapshot', snapshotOf(status)],
     ['Waiting', `${status.pendingProposals} ${status.pendingProposals === 1 ? 'proposal' : 'proposals'}`],
   ]
   const members = status.members.map((member) => [
     member.id,
     member.leader ? 'leader' : member.role,
     member.peerAddress,
-    member.self ? 'this node' : member.reachable ? 'yes' : 'NO',
+    member.self ? 'this node' : member.refusal !== null ? 'REFUSED' : member.reachable ? 'yes' : 'NO',
     member.matchIndex === null ? '-' : String(member.matchIndex),
     member.lag === null ? '-' : String(member.lag),
   ])
@@ -35,12 +37,9 @@ export function statusScreen(status: StatusResponse): string {
   return printable([...columns(facts), '', ...columns(table), '', diagnose(status), ''].join('\n'))
 }
 
-/** Pads every column but the last one to its widest cell. */
-function columns(rows: readonly (readonly string[])[]): string[] {
-  const width = (column: number) => Math.max(...rows.map((row) => row[column]?.length ?? 0))
-  return rows.map((row) =>
-    row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(width(column)))).join('  '),
-  )
+function snapshotOf({ snapshot }: StatusResponse): string {
+  if (snapshot === null) return 'none'
+  return `through entry ${snapshot.index} of term ${snapshot.term}, ${snapshot.sizeBytes} bytes`
 }
 
 function uptime(ms: number): string {

@@ -10,10 +10,19 @@ import type {
   LeaderResponse,
   Outcome,
   ProblemResponse,
+  SnapshotResponse,
   StatusResponse,
 } from '../api/schemas.ts'
 import { RaftSidecarError } from './error.ts'
-import { type Answer, type Call, type Fetch, fetchTransport, type Transport, undiciTransport } from './transport.ts'
+import {
+  type Answer,
+  type Call,
+  type Fetch,
+  fetchTransport,
+  type StreamedAnswer,
+  type Transport,
+  undiciTransport,
+} from './transport.ts'
 
 export type {
   BarrierResponse,
@@ -23,6 +32,7 @@ export type {
   KvItem,
   LeaderResponse,
   Outcome,
+  SnapshotResponse,
   StatusResponse,
 }
 export { RaftSidecarError }
@@ -43,6 +53,18 @@ export interface ReadOptions extends CallOptions {
   readonly consistency?: 'linearizable' | 'local'
 }
 
+export interface SnapshotOptions {
+  /** How long the node may take to make it; 600,000 by default. */
+  readonly timeoutMs?: number
+}
+
+export interface Backup extends SnapshotResponse {
+  /** A name for the file, with cluster and index. */
+  readonly filename: string
+  /** Read it to its end, or leave it by `break`. It fails when the connection ends before the last byte, or stands still. */
+  readonly body: AsyncIterable<Uint8Array>
+}
+
 export interface Client {
   /** A Uint8Array goes as opaque bytes, anything else as JSON. */
   propose<Result = unknown>(
@@ -61,6 +83,10 @@ export interface Client {
   /** Null when this node knows of no leader. */
   leader(): Promise<LeaderResponse | null>
   status(): Promise<StatusResponse>
+  /** Takes a snapshot on this node; without a new one when the newest is of this very index. */
+  takeSnapshot(options?: SnapshotOptions): Promise<SnapshotResponse>
+  /** Takes one and opens it, to be kept as a backup: consistent, and checksummed to its last byte. */
+  openBackup(options?: SnapshotOptions): Promise<Backup>
   /** `detail` has a line a check. */
   ready(): Promise<{ readonly ready: boolean; readonly detail: string }>
   close(): Promise<void>
@@ -69,6 +95,9 @@ export interface Client {
 const defaultTimeoutMs = 5_000
 /** Longer than the sidecar takes to say that time is up, so that it is the one to say so. */
 const graceMs = 2_000
+const snapshotTimeoutMs = 600_000
+/** A download that stands still for so long has broken off. */
+const idleTimeoutMs = 60_000
 const repeatable: ReadonlySet<string> = new Set(['no-leader', 'too-many-proposals'])
 
 export function createClient(options: ClientOptions): Client {
@@ -146,6 +175,23 @@ export function createClient(options: ClientOptions): Client {
     async status() {
       return (await request({ method: 'GET', path: '/v1/status' }, {})) as StatusResponse
     },
+    async takeSnapshot({ timeoutMs = snapshotTimeoutMs } = {}) {
+      const call = { method: 'POST', path: '/v1/snapshot', headers: authorization, body: null, timeoutMs } as const
+      // Nothing is proposed by it, so that no answer leaves no more doubt than that of a GET.
+      const answer = await transport.send(call).catch((cause) => {
+        throw noAnswer('GET', cause)
+      })
+      if (answer.status >= 300) throw errorOf(answer, 'GET')
+      return parse(answer, 'GET') as SnapshotResponse
+    },
+    async openBackup({ timeoutMs = snapshotTimeoutMs } = {}) {
+      const call = { method: 'GET', path: '/v1/snapshot', headers: authorization, body: null, timeoutMs } as const
+      try {
+        return await backupOf(await transport.open(call, idleTimeoutMs))
+      } catch (cause) {
+        throw cause instanceof RaftSidecarError ? cause : noAnswer('GET', cause)
+      }
+    },
     async ready() {
       const call = { method: 'GET', path: '/readyz?verbose', headers: authorization, body: null } as const
       const answer = await exchange(call, defaultTimeoutMs)
@@ -170,6 +216,40 @@ function transportOf(options: ClientOptions): Transport {
   if (baseUrl.startsWith('unix:')) return undiciTransport('http://localhost', baseUrl.slice('unix:'.length))
   const url = baseUrl.replace(/\/+$/, '')
   return fetch === undefined ? undiciTransport(url, null) : fetchTransport(url, fetch)
+}
+
+async function backupOf({ status, header, body }: StreamedAnswer): Promise<Backup> {
+  if (status >= 300) {
+    const chunks: Uint8Array[] = []
+    for await (const chunk of body) chunks.push(chunk)
+    throw errorOf({ status, retryAfter: header('retry-after'), text: Buffer.concat(chunks).toString() }, 'GET')
+  }
+  const number = (name: string) => {
+    const value = header(name)
+    if (value !== null && /^[0-9]{1,16}$/.test(value)) return Number(value)
+    throw malformed(`The sidecar sent a snapshot without the header ${name}`, 'GET', status)
+  }
+  const [index, term] = [number('raft-snapshot-index'), number('raft-snapshot-term')]
+  const sizeBytes = number('content-length')
+  const filename = /filename="([^"/\\]+)"/.exec(header('content-disposition') ?? '')?.[1] ?? `${index}.snapshot`
+  return { index, term, sizeBytes, filename, body: whole(body, sizeBytes) }
+}
+
+async function* whole(body: AsyncIterable<Uint8Array>, sizeBytes: number): AsyncGenerator<Uint8Array> {
+  let received = 0
+  try {
+    for await (const chunk of body) {
+      received += chunk.length
+      yield chunk
+    }
+  } catch (cause) {
+    throw brokenOff(`The connection ended after ${received} of the snapshot's ${sizeBytes} bytes`, cause)
+  }
+  if (received !== sizeBytes) throw brokenOff(`The snapshot has ${sizeBytes} bytes, ${received} came`)
+}
+
+function brokenOff(message: string, cause?: unknown): RaftSidecarError {
+  return new RaftSidecarError(message, { code: 'no-answer', outcome: null, status: 0, cause })
 }
 
 function keyPath(key: string): string {
@@ -201,14 +281,13 @@ function parse({ status, text }: Answer, method: Call['method']): unknown {
   try {
     return JSON.parse(text)
   } catch (cause) {
-    const outcome = method === 'GET' ? null : 'unknown'
-    throw new RaftSidecarError('The sidecar answered with something else than JSON', {
-      code: 'malformed-answer',
-      outcome,
-      status,
-      cause,
-    })
+    throw malformed('The sidecar answered with something else than JSON', method, status, cause)
   }
+}
+
+function malformed(message: string, method: Call['method'], status: number, cause?: unknown): RaftSidecarError {
+  const outcome = method === 'GET' ? null : 'unknown'
+  return new RaftSidecarError(message, { code: 'malformed-answer', outcome, status, cause })
 }
 
 function errorOf(answer: Answer, method: Call['method']): RaftSidecarError {

@@ -18,8 +18,18 @@ export interface Answer {
   readonly text: string
 }
 
+/** An answer that is too large to be taken as one. */
+export interface StreamedAnswer {
+  readonly status: number
+  header(name: string): string | null
+  /** To be read to its end, or left by `break`; fails when nothing arrives for `idleTimeoutMs`. */
+  readonly body: AsyncIterable<Uint8Array>
+}
+
 export interface Transport {
   send(call: Call): Promise<Answer>
+  /** `timeoutMs` of the call bounds how long the answer may take to begin. */
+  open(call: Call, idleTimeoutMs: number): Promise<StreamedAnswer>
   close(): Promise<void>
 }
 
@@ -36,6 +46,12 @@ export type Fetch = (
   readonly status: number
   readonly headers: { get(name: string): string | null }
   text(): Promise<string>
+  readonly body?: {
+    getReader(): {
+      read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>
+      cancel(): Promise<void>
+    }
+  } | null
 }>
 
 export function fetchTransport(baseUrl: string, fetch: Fetch): Transport {
@@ -46,6 +62,16 @@ export function fetchTransport(baseUrl: string, fetch: Fetch): Transport {
       const response = await fetch(baseUrl + path, init)
       const text = await response.text()
       return { status: response.status, retryAfter: response.headers.get('retry-after'), text }
+    },
+    async open({ method, path, headers, body, timeoutMs }, idleTimeoutMs) {
+      const abort = new AbortController()
+      const init = { method, headers: { ...headers }, signal: abort.signal, ...(body === null ? {} : { body }) }
+      const response = await within(timeoutMs, abort, fetch(baseUrl + path, init))
+      return {
+        status: response.status,
+        header: (name) => response.headers.get(name),
+        body: partsOf(response, abort, idleTimeoutMs),
+      }
     },
     async close() {},
   }
@@ -73,6 +99,51 @@ export function undiciTransport(baseUrl: string, socketPath: string | null): Tra
       const text = await response.body.text()
       return { status: response.statusCode, retryAfter: typeof retryAfter === 'string' ? retryAfter : null, text }
     },
+    async open({ method, path, headers, body, timeoutMs }, idleTimeoutMs) {
+      const response = await pool.request({
+        method,
+        path,
+        headers,
+        body,
+        headersTimeout: timeoutMs,
+        bodyTimeout: idleTimeoutMs,
+      })
+      return {
+        status: response.statusCode,
+        header: (name) => {
+          const value = response.headers[name]
+          return typeof value === 'string' ? value : null
+        },
+        body: response.body,
+      }
+    },
     close: () => pool.destroy(),
+  }
+}
+
+async function* partsOf(
+  response: Awaited<ReturnType<Fetch>>,
+  abort: AbortController,
+  idleTimeoutMs: number,
+): AsyncGenerator<Uint8Array> {
+  const reader = response.body?.getReader()
+  if (reader === undefined) throw new TypeError('The given fetch offers no body to read in parts')
+  try {
+    while (true) {
+      const { done, value } = await within(idleTimeoutMs, abort, reader.read())
+      if (done) return
+      if (value !== undefined) yield value
+    }
+  } finally {
+    await reader.cancel().catch(() => {})
+  }
+}
+
+async function within<T>(timeoutMs: number, abort: AbortController, promise: Promise<T>): Promise<T> {
+  const timer = setTimeout(() => abort.abort(new Error(`Nothing came for ${timeoutMs} ms`)), timeoutMs)
+  try {
+    return await promise
+  } finally {
+    clearTimeout(timer)
   }
 }

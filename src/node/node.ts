@@ -167,6 +167,7 @@ export class RaftNode implements Node {
       bytesPerSecond: snapshots.bytesPerSecond,
       chunkBytes: snapshots.chunkBytes ?? chunkBytes,
       repeatAfterMs: raft.electionTimeoutMinMs,
+      patienceMs: 10 * raft.electionTimeoutMaxMs,
       onReceived: (received) => {
         this.#installation.arrived(received)
         const { from, term, header } = received
@@ -587,11 +588,15 @@ export class RaftNode implements Node {
     this.#reads.applied(appliedIndex)
   }
 
-  /** What the log says of the last entry of a snapshot; null when it has left the log. */
-  #describe(index: number): SnapshotMetadata | null {
-    const { log } = this.#raft
+  /** What the log says of the last entry of a snapshot. */
+  #describe(index: number): SnapshotMetadata {
+    const { log, durableTerm } = this.#raft
     const term = log.termAt(index)
-    if (term === null) return null
+    const refused = (why: string) =>
+      new SnapshotError('snapshot-failed', `Cannot use a snapshot through ${index}: ${why}`)
+    if (term === null) throw refused('one of the leader has taken its place')
+    // A crash now would leave a snapshot of a term that this node never heard of.
+    if (term > durableTerm) throw refused(`its term ${term} is not on the disk yet`)
     // Cluster time at the end of the log: what comes behind the snapshot does not go back behind it either way.
     return {
       lastIncluded: { index, term },

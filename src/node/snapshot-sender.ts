@@ -18,6 +18,9 @@ export interface SnapshotSenderOptions {
   readonly chunkBytes?: number
   /** Nothing was heard for so long: the snapshot is offered again. */
   readonly repeatAfterMs: number
+  /** The follower answers and gets no further, for so long: the log is kept for it no longer. */
+  readonly patienceMs: number
+  readonly onStuck: () => void
   /** The follower has all of it, for the first time. */
   readonly onSent: (durationMs: number) => void
   /** The snapshot could not be read. */
@@ -42,6 +45,8 @@ export class SnapshotSender {
   #isStopped = false
   /** What was sent until now is paid for at this time. */
   #paidMs: number
+  /** When an acknowledgement last brought news. */
+  #newsMs: number
   #cancelRepeat: () => void = () => {}
   #cancelPause: (() => void) | null = null
 
@@ -50,6 +55,7 @@ export class SnapshotSender {
     this.#startedMs = options.clock.monotonicMs()
     this.#chunkBytes = Math.min(options.chunkBytes ?? chunkBytes, chunkBytes)
     this.#paidMs = this.#startedMs
+    this.#newsMs = this.#startedMs
     this.offer()
   }
 
@@ -83,6 +89,7 @@ export class SnapshotSender {
     } else {
       return
     }
+    if (ack.offset > this.#acknowledged) this.#newsMs = this.#options.clock.monotonicMs()
     this.#acknowledged = ack.offset
     this.#repeatLater()
     if (ack.offset === sizeBytes && !this.#isComplete) {
@@ -151,9 +158,12 @@ export class SnapshotSender {
   }
 
   #repeatLater(): void {
-    const { clock, repeatAfterMs } = this.#options
+    const { clock, repeatAfterMs, patienceMs, onStuck } = this.#options
     this.#cancelRepeat()
-    this.#cancelRepeat = clock.after(repeatAfterMs, () => this.offer())
+    this.#cancelRepeat = clock.after(repeatAfterMs, () => {
+      if (clock.monotonicMs() - this.#newsMs >= patienceMs) onStuck()
+      else this.offer()
+    })
   }
 
   #close(): void {

@@ -157,6 +157,6 @@ function judgeFounding(own: Identity, { foundingDigest }: Hello): Refusal | null
   if (foundingDigest === null || own.foundingDigest === null || foundingDigest === own.foundingDigest) return null
   return {
     code: 'founding',
-    sentence: `it was founded with other members (digest ${foundingDigest}, here ${own.foundingDigest}): MEMBERS must name the same ids on every node at its first start; start the wrong one anew on an empty DATA_DIR`,
+    sentence: `it was founded with other members, or restored from another backup (digest ${foundingDigest}, here ${own.foundingDigest}): MEMBERS must name the same ids on every node at its first start, and a backup is restored on every node; start the wrong one anew on an empty DATA_DIR`,
   }
 }

@@ -34,10 +34,10 @@ export function compact(s: RaftState): void {
   s.outbox.compactThrough = s.log.base
 }
 
-/** Whoever is being sent a snapshot must be able to go on from it. */
+/** Whoever is being sent a snapshot must be able to go on from it. One with no room for it might never have it, and would keep the log for ever. */
 function pinned(s: RaftState): number[] {
   if (s.role.name !== 'leader') return []
   return [...s.role.progress.values()]
-    .filter((progress) => progress.state === 'snapshot')
+    .filter((progress) => progress.state === 'snapshot' && progress.hasRoom)
     .map((progress) => progress.nextIndex - 1)
 }

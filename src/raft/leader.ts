@@ -7,7 +7,7 @@ import type { Entry, NodeId } from './entry.ts'
 import type { AppendEntriesResponse } from './messages.ts'
 import { Progress } from './progress.ts'
 import { confirmRounds, releaseEarlyReads, startRound } from './reads.ts'
-import { advanceCommit, giveUpSnapshot, recordAnswer, replicate, replicateTo } from './replication.ts'
+import { advanceCommit, giveUpSnapshot, isSilent, recordAnswer, replicate, replicateTo } from './replication.ts'
 import type { Leader } from './role.ts'
 import { becomeFollower, becomeRole, type RaftState, voters } from './state.ts'
 import { continueTransfer, expireTransfer } from './transfer.ts'
@@ -55,11 +55,10 @@ export function tickLeader(s: RaftState, role: Leader): void {
   confirmRounds(s, role)
 }
 
-/** For a follower that was not heard for so long, the log behind the snapshot that it was being sent is kept no longer. */
+/** For a follower that is silent, the log behind the snapshot that it was being sent is kept no longer. */
 function releasePins(s: RaftState, role: Leader): void {
-  const patienceMs = 10 * s.options.electionTimeoutMaxMs
   for (const progress of role.progress.values()) {
-    if (s.nowMs - progress.lastContactMs > patienceMs) giveUpSnapshot(progress)
+    if (isSilent(s, progress)) giveUpSnapshot(progress)
   }
 }
 

@@ -57,12 +57,23 @@ function needsSnapshot(s: RaftState, progress: Progress): boolean {
 
 function sendSnapshot(s: RaftState, to: NodeId, progress: Progress): void {
   const { snapshot, log } = s
+  if (isSilent(s, progress)) {
+    // Nobody is there to take it, and the log would be kept for nobody: it is asked now and then whether it is back.
+    progress.becomeProbe(log.base.index + 1)
+    return
+  }
   assert(
     snapshot !== null && snapshot.lastIncluded.index >= log.base.index,
     () => `The log begins after ${log.base.index}, and no snapshot reaches so far`,
   )
   progress.becomeSnapshot(snapshot.lastIncluded.index)
   s.outbox.snapshots.push({ to, lastIncluded: snapshot.lastIncluded })
+}
+
+/** Not heard for so long that nothing is kept for it: a short while once its connection is closed, longer when it may be merely slow. */
+export function isSilent(s: RaftState, progress: Progress): boolean {
+  const patienceMs = (progress.lost ? 1 : 10) * s.options.electionTimeoutMaxMs
+  return s.nowMs - progress.lastContactMs > patienceMs
 }
 
 /** The snapshot could not be sent, or the follower is not heard any more: the log is not kept for it any longer. The next heartbeat asks again. */

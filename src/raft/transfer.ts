@@ -29,7 +29,7 @@ export function expireTransfer(s: RaftState, role: Leader): void {
   if (role.transfer !== null && s.nowMs >= role.transfer.deadlineMs) role.transfer = null
 }
 
-/** The voter that answered most recently among those with the longest log, of those that would do. */
+/** The voter that answered most recently among those with the longest log, of those that are there and would do. */
 export function mostAdvanced(
   s: RaftState,
   role: Leader,
@@ -38,8 +38,8 @@ export function mostAdvanced(
   let best: { readonly id: NodeId; readonly matchIndex: number; readonly lastContactMs: number } | null = null
   for (const id of voters(s)) {
     const progress = role.progress.get(id)
-    if (progress === undefined || s.nowMs - progress.lastContactMs > s.options.electionTimeoutMinMs) continue
-    if (!wouldDo(progress)) continue
+    if (progress === undefined || progress.lost || !wouldDo(progress)) continue
+    if (s.nowMs - progress.lastContactMs > s.options.electionTimeoutMinMs) continue
     const { matchIndex, lastContactMs } = progress
     const isBetter =
       best === null ||

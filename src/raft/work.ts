@@ -31,7 +31,10 @@ export type Input =
   | { readonly type: 'peerUp'; readonly id: NodeId }
   /** Hands leadership to the named voter, or to the one whose log is longest. */
   | { readonly type: 'transferLeadership'; readonly to: NodeId | null }
-  /** A snapshot of this node's own state machine is durable; what lies far enough behind it may leave the log. */
+  /**
+   * A snapshot of this node's own state machine is durable; what lies far enough behind it may leave the log. It may hold entries that are not
+   * durable here yet, but none of a term that is not: a crash would leave a term that is older than the log.
+   */
   | {
       readonly type: 'snapshotTaken'
       readonly snapshot: SnapshotMetadata

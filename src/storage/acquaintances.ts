@@ -4,9 +4,9 @@
 import type { AcquaintanceStore, Standing } from '../node/ports.ts'
 import type { NodeId } from '../raft/entry.ts'
 import { diskFailure, misplaced } from './damage.ts'
-import type { Disk } from './disk.ts'
+import type { Disk, ReadOnlyDisk } from './disk.ts'
 import type { SlotFormat } from './slot-file.ts'
-import { SlotFile } from './slot-file.ts'
+import { readSlotValue, SlotFile } from './slot-file.ts'
 
 export const acquaintancesName = 'acquaintances'
 
@@ -30,10 +30,12 @@ export class AcquaintanceFile implements AcquaintanceStore {
       const slots = exists
         ? await SlotFile.open(disk, directory, acquaintancesName, format)
         : await SlotFile.create(disk, directory, acquaintancesName, format, encode(new Map()))
-      const known = decode(slots.value)
-      if (known !== null) return new AcquaintanceFile(slots, known)
-      await slots.close()
-      throw misplaced(`${directory}/${acquaintancesName}`, 'It does not hold what a node knows of its peers.')
+      try {
+        return new AcquaintanceFile(slots, decode(directory, slots.value))
+      } catch (error) {
+        await slots.close()
+        throw error
+      }
     } catch (error) {
       throw diskFailure(`open what is known of the peers in ${directory}`, error)
     }
@@ -64,6 +66,12 @@ export class AcquaintanceFile implements AcquaintanceStore {
   }
 }
 
+/** Rejects as `open` would, where that reads what is there. */
+export async function checkAcquaintances(disk: ReadOnlyDisk, directory: string): Promise<void> {
+  if (!(await disk.list(directory)).includes(acquaintancesName)) return
+  decode(directory, await readSlotValue(disk, `${directory}/${acquaintancesName}`, format, () => {}))
+}
+
 interface Row extends Standing {
   readonly id: NodeId
 }
@@ -76,16 +84,21 @@ function encode(standings: ReadonlyMap<NodeId, Standing>): Buffer {
   return Buffer.from(JSON.stringify(rows))
 }
 
-/** Null: something else wrote it. The checksum vouches for the values. */
-function decode(value: Buffer): ReadonlyMap<NodeId, Standing> | null {
-  let rows: unknown
+/** The checksum vouches for the values; this throws where something else wrote them. */
+function decode(directory: string, value: Buffer): ReadonlyMap<NodeId, Standing> {
+  const rows = parse(value)
+  if (!Array.isArray(rows) || !rows.every(isRow)) {
+    throw misplaced(`${directory}/${acquaintancesName}`, 'It does not hold what a node knows of its peers.')
+  }
+  return new Map(rows.map(({ id, ...standing }) => [id, standing]))
+}
+
+function parse(value: Buffer): unknown {
   try {
-    rows = JSON.parse(value.toString())
+    return JSON.parse(value.toString())
   } catch {
     return null
   }
-  if (!Array.isArray(rows) || !rows.every(isRow)) return null
-  return new Map(rows.map(({ id, ...standing }) => [id, standing]))
 }
 
 function isRow(value: unknown): value is Row {

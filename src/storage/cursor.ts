@@ -2,10 +2,10 @@
 // took, never run ahead of it: delivery is at least once.
 
 import { diskFailure } from './damage.ts'
-import type { Disk } from './disk.ts'
+import type { Disk, ReadOnlyDisk } from './disk.ts'
 import { isU48, readU48, writeU48 } from './little-endian.ts'
 import type { SlotFormat } from './slot-file.ts'
-import { SlotFile } from './slot-file.ts'
+import { readSlotValue, SlotFile } from './slot-file.ts'
 
 export const cursorName = 'delivery'
 
@@ -52,6 +52,12 @@ export class Cursor {
     await this.#last.catch(() => {})
     await this.#slots.close()
   }
+}
+
+/** Rejects as `open` would, where that reads what is there. */
+export async function checkCursor(disk: ReadOnlyDisk, directory: string): Promise<void> {
+  if (!(await disk.list(directory)).includes(cursorName)) return
+  await readSlotValue(disk, `${directory}/${cursorName}`, format, () => {})
 }
 
 function encode(position: number): Buffer {

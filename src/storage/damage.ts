@@ -2,18 +2,38 @@
 
 import { AssertionError } from 'node:assert/strict'
 import { exitCodes, FatalError } from '../errors.ts'
+import { isOutOfRoom } from './disk.ts'
 
 const usualRemedy =
   'Restore the file from a copy of the same moment, or move the whole data directory away and let this node join again as a new member.'
 
+/** What was durable is not what was written, or does not belong where it is. */
+export class DamageError extends FatalError {
+  readonly path: string
+  /** Null: the file is whole, or missing. */
+  readonly offset: number | null
+  readonly problem: string
+  readonly remedy: string
+
+  constructor(path: string, offset: number | null, problem: string, remedy: string) {
+    const what = offset === null ? `Cannot use ${path}.` : `Cannot use ${path}: damaged at offset ${offset}.`
+    super(exitCodes.dataError, `${what} ${problem} ${remedy}`)
+    this.name = 'DamageError'
+    this.path = path
+    this.offset = offset
+    this.problem = problem
+    this.remedy = remedy
+  }
+}
+
 /** For bytes that were durable and are not what was written. */
-export function damaged(path: string, offset: number, problem: string, remedy = usualRemedy): FatalError {
-  return new FatalError(exitCodes.dataError, `Cannot use ${path}: damaged at offset ${offset}. ${problem} ${remedy}`)
+export function damaged(path: string, offset: number, problem: string, remedy = usualRemedy): DamageError {
+  return new DamageError(path, offset, problem, remedy)
 }
 
 /** For a file that is whole but cannot belong here. */
-export function misplaced(path: string, problem: string, remedy = usualRemedy): FatalError {
-  return new FatalError(exitCodes.dataError, `Cannot use ${path}. ${problem} ${remedy}`)
+export function misplaced(path: string, problem: string, remedy = usualRemedy): DamageError {
+  return new DamageError(path, null, problem, remedy)
 }
 
 /** For a new directory on a full disk: what is there by now is no node yet, and a later start begins anew. */
@@ -35,9 +55,8 @@ export function diskFailure(attempt: string, cause: unknown): FatalError {
       cause,
     })
   }
-  return new FatalError(
-    exitCodes.ioError,
-    `Cannot ${attempt}: ${reason}. The process must stop: what the disk holds is certain only when it is read at the next start.`,
-    { cause },
-  )
+  const consequence = isOutOfRoom(cause)
+    ? 'Make room on the disk, and start again.'
+    : 'The process must stop: what the disk holds is certain only when it is read at the next start.'
+  return new FatalError(exitCodes.ioError, `Cannot ${attempt}: ${reason}. ${consequence}`, { cause })
 }

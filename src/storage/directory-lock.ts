@@ -12,9 +12,11 @@ import { join } from 'node:path'
 import lockfile from 'proper-lockfile'
 import { exitCodes, FatalError } from '../errors.ts'
 import { diskFailure } from './damage.ts'
+import { isOutOfRoom } from './disk.ts'
 import type { LockOwner } from './lock-owner.ts'
 import { parseOwner, startTimeOf } from './lock-owner.ts'
 import { nodeDisk } from './node-disk.ts'
+import { reserveName } from './reserve.ts'
 
 const ownerPattern = /^owner-(\d+)$/
 const staleMs = 10_000
@@ -30,23 +32,49 @@ export async function lockDirectory(
 ): Promise<() => Promise<void>> {
   try {
     await nodeDisk.makeDirectory(directory)
-    const claim = await claimOwnership(directory)
+    const claim = await inReserveAtWorst(directory, () => claimOwnership(directory))
     const lockPath = lockPathIn(directory)
     // Ours by the claim: whatever is left there belongs to the dead.
     await rm(lockPath, { recursive: true, force: true })
-    const unlock = await lockfile.lock(directory, {
-      lockfilePath: lockPath,
-      stale: staleMs,
-      update: updateMs,
-      onCompromised: (error) => onCompromised(compromised(directory, error)),
-    })
+    const unlock = await inReserveAtWorst(directory, () =>
+      lockfile.lock(directory, {
+        lockfilePath: lockPath,
+        stale: staleMs,
+        update: updateMs,
+        onCompromised: (error) => onCompromised(compromised(directory, error)),
+      }),
+    )
     return async () => {
       await unlock().catch(() => {})
-      await writeAtOnce(directory, claim.path, { ...claim.owner, released: true })
+      await writeAtOnce(directory, claim.path, { ...claim.owner, released: true }).catch(unlessOutOfRoom)
     }
   } catch (error) {
     throw diskFailure(`lock the data directory ${directory}`, error)
   }
+}
+
+/** A node on a full disk shall start, if only to serve reads and to compact: it takes a few blocks, and for that the reserve is kept. */
+async function inReserveAtWorst<T>(directory: string, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step()
+  } catch (error) {
+    if (!isOutOfRoom(error)) throw error
+    // Should a live process hold the directory, it will find that the reserve is gone when it needs it.
+    await rm(join(directory, reserveName), { force: true })
+    await nodeDisk.syncDirectory(directory)
+    return await step()
+  }
+}
+
+/** That this process has let go is also proved by its end. */
+function unlessOutOfRoom(error: unknown): void {
+  if (!isOutOfRoom(error)) throw error
+}
+
+/** The live process that holds the directory; null: none does. Only reads. */
+export async function holderOf(directory: string): Promise<number | null> {
+  const highest = (await ownerNumbers(directory)).at(-1) ?? 0
+  return (await livingOwner(directory, highest))?.pid ?? null
 }
 
 interface Claim {
@@ -57,8 +85,8 @@ interface Claim {
 async function claimOwnership(directory: string): Promise<Claim> {
   const owner = await describeSelf()
   const prepared = join(directory, `owner-${randomUUID()}.tmp`)
-  await writeFile(prepared, JSON.stringify(owner))
   try {
+    await writeFile(prepared, JSON.stringify(owner))
     while (true) {
       const highest = (await ownerNumbers(directory)).at(-1) ?? 0
       await refuseIfAlive(directory, highest)
@@ -80,15 +108,20 @@ async function claimOwnership(directory: string): Promise<Claim> {
 }
 
 async function refuseIfAlive(directory: string, number: number): Promise<void> {
-  if (number === 0) return
-  const path = join(directory, `owner-${number}`)
-  const text = await readIfThere(path)
-  const owner = text === null ? null : parseOwner(text)
-  if (owner === null || !(await holds(directory, path, owner))) return
+  const owner = await livingOwner(directory, number)
+  if (owner === null) return
   throw new FatalError(
     exitCodes.temporaryFailure,
     `Cannot use the data directory ${directory}: process ${owner.pid} holds it. Stop that process, or choose another directory.`,
   )
+}
+
+async function livingOwner(directory: string, number: number): Promise<LockOwner | null> {
+  if (number === 0) return null
+  const path = join(directory, `owner-${number}`)
+  const text = await readIfThere(path)
+  const owner = text === null ? null : parseOwner(text)
+  return owner !== null && (await holds(directory, path, owner)) ? owner : null
 }
 
 async function holds(directory: string, path: string, owner: LockOwner): Promise<boolean> {
@@ -159,8 +192,12 @@ async function readIfThere(path: string): Promise<string | null> {
 
 async function writeAtOnce(directory: string, path: string, owner: LockOwner): Promise<void> {
   const temporary = join(directory, `owner-${randomUUID()}.tmp`)
-  await writeFile(temporary, JSON.stringify(owner))
-  await rename(temporary, path)
+  try {
+    await writeFile(temporary, JSON.stringify(owner))
+    await rename(temporary, path)
+  } finally {
+    await rm(temporary, { force: true })
+  }
 }
 
 function lockPathIn(directory: string): string {

@@ -34,6 +34,14 @@ export interface DiskFile {
   close(): Promise<void>
 }
 
+/** A disk for those who only look: whoever is given no more cannot change anything. */
+export interface ReadOnlyDisk {
+  list(directory: string): Promise<string[]>
+  open(path: string, mode: 'read'): Promise<ReadOnlyFile>
+}
+
+export type ReadOnlyFile = Pick<DiskFile, 'size' | 'read' | 'close'>
+
 /** The disk took not all of it, and nothing else is wrong with it. */
 export function isOutOfRoom(error: unknown): boolean {
   return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')

@@ -36,3 +36,8 @@ export function startTimeOf(stat: string): string | null {
   if (state === 'Z' || state === 'X') return null
   return fields[19] ?? null
 }
+
+/** Of a file that the lock of a data directory consists of, or that a process left which died while it took it. */
+export function isLockName(name: string): boolean {
+  return name === 'lock' || /^owner-(?:\d+|[\da-f-]{36}\.tmp)$/.test(name)
+}

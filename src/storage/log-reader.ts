@@ -3,7 +3,7 @@
 
 import type { Entry } from '../raft/entry.ts'
 import { damaged } from './damage.ts'
-import type { Disk, DiskFile } from './disk.ts'
+import type { ReadOnlyDisk, ReadOnlyFile } from './disk.ts'
 import type { EntryIndex } from './entry-index.ts'
 import { readU32 } from './little-endian.ts'
 import { decodeRecordAt, maxRecordBytes, RecordError, recordHeaderBytes } from './record.ts'
@@ -20,11 +20,11 @@ interface Run {
 }
 
 export class LogReader {
-  readonly #disk: Disk
+  readonly #disk: ReadOnlyDisk
   readonly #directory: string
   readonly #index: EntryIndex
 
-  constructor(disk: Disk, directory: string, index: EntryIndex) {
+  constructor(disk: ReadOnlyDisk, directory: string, index: EntryIndex) {
     this.#disk = disk
     this.#directory = directory
     this.#index = index
@@ -94,7 +94,7 @@ function follows(position: Position | null, segment: number, offsets: readonly n
   return position !== null && position.segment === segment && position.offset > (offsets.at(-1) ?? -1)
 }
 
-async function endOfRecord(file: DiskFile, path: string, offset: number): Promise<number> {
+async function endOfRecord(file: ReadOnlyFile, path: string, offset: number): Promise<number> {
   const header = Buffer.alloc(recordHeaderBytes)
   await file.read(header, offset)
   const size = readU32(header, 4)

@@ -2,13 +2,14 @@
 // (§5.2), which must be durable before anything that rests on them leaves the node. The value is JSON, for people with a pager.
 
 import assert from 'node:assert/strict'
+import type { SnapshotFile } from '../node/ports.ts'
 import type { Configuration } from '../raft/configuration.ts'
 import type { NodeId } from '../raft/entry.ts'
 import type { HardState } from '../raft/work.ts'
 import { misplaced } from './damage.ts'
-import type { Disk } from './disk.ts'
-import type { SlotFormat } from './slot-file.ts'
-import { SlotFile } from './slot-file.ts'
+import type { Disk, ReadOnlyDisk } from './disk.ts'
+import type { SlotFormat, SlotState } from './slot-file.ts'
+import { readSlotValue, SlotFile } from './slot-file.ts'
 
 export const metafileName = 'metafile'
 
@@ -25,6 +26,8 @@ export interface Identity {
   readonly incarnation: string
   /** Null: this node was told to join a cluster that exists. */
   readonly foundingConfiguration: Configuration | null
+  /** The backup that the cluster was made anew from; null: it began with an empty log. */
+  readonly restoredFrom: SnapshotFile | null
 }
 
 export class Metafile {
@@ -38,21 +41,21 @@ export class Metafile {
     this.#hardState = hardState
   }
 
-  static async create(disk: Disk, directory: string, identity: Identity): Promise<Metafile> {
-    const hardState: HardState = { currentTerm: 0, votedFor: null }
+  static async create(disk: Disk, directory: string, identity: Identity, currentTerm = 0): Promise<Metafile> {
+    const hardState: HardState = { currentTerm, votedFor: null }
     const slots = await SlotFile.create(disk, directory, metafileName, format, encode(identity, hardState))
     return new Metafile(slots, identity, hardState)
   }
 
   static async open(disk: Disk, directory: string): Promise<Metafile> {
     const slots = await SlotFile.open(disk, directory, metafileName, format)
-    const value: unknown = JSON.parse(slots.value.toString())
-    if (!isContent(value)) {
+    try {
+      const { identity, hardState } = decode(`${directory}/${metafileName}`, slots.value)
+      return new Metafile(slots, identity, hardState)
+    } catch (error) {
       await slots.close()
-      throw misplaced(`${directory}/${metafileName}`, 'It does not hold what a metafile holds.')
+      throw error
     }
-    const { cluster, nodeId, incarnation, foundingConfiguration, currentTerm, votedFor } = value
-    return new Metafile(slots, { cluster, nodeId, incarnation, foundingConfiguration }, { currentTerm, votedFor })
   }
 
   get hardState(): HardState {
@@ -81,6 +84,21 @@ export class Metafile {
   }
 }
 
+export interface MetafileContent {
+  readonly identity: Identity
+  readonly hardState: HardState
+}
+
+/** What `open` would find, or the error that it would throw; `report` is told of the slots first. Only reads. */
+export async function readMetafile(
+  disk: ReadOnlyDisk,
+  directory: string,
+  report: (slots: readonly SlotState[]) => void,
+): Promise<MetafileContent> {
+  const path = `${directory}/${metafileName}`
+  return decode(path, await readSlotValue(disk, path, format, report))
+}
+
 type Content = Identity & HardState
 
 function encode(identity: Identity, hardState: HardState): Buffer {
@@ -88,8 +106,27 @@ function encode(identity: Identity, hardState: HardState): Buffer {
   return Buffer.from(JSON.stringify(content))
 }
 
+function decode(path: string, bytes: Buffer): MetafileContent {
+  const value = parse(bytes)
+  if (!isContent(value)) throw misplaced(path, 'It does not hold what a metafile holds.')
+  const { cluster, nodeId, incarnation, foundingConfiguration, restoredFrom, currentTerm, votedFor } = value
+  return {
+    // Metafiles that were written before there were backups say nothing of one.
+    identity: { cluster, nodeId, incarnation, foundingConfiguration, restoredFrom: restoredFrom ?? null },
+    hardState: { currentTerm, votedFor },
+  }
+}
+
+function parse(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString())
+  } catch {
+    return null
+  }
+}
+
 /** The checksum vouches for the values; this is for a file that something else wrote. */
-function isContent(value: unknown): value is Content {
+function isContent(value: unknown): value is Omit<Content, 'restoredFrom'> & Partial<Content> {
   if (typeof value !== 'object' || value === null) return false
   const content: Partial<Record<keyof Content, unknown>> = value
   return (
@@ -97,6 +134,7 @@ function isContent(value: unknown): value is Content {
     typeof content.nodeId === 'string' &&
     typeof content.incarnation === 'string' &&
     typeof content.foundingConfiguration === 'object' &&
+    (content.restoredFrom === undefined || typeof content.restoredFrom === 'object') &&
     typeof content.currentTerm === 'number' &&
     (content.votedFor === null || typeof content.votedFor === 'string')
   )

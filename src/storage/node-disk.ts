@@ -25,18 +25,14 @@ const zeros = Buffer.alloc(256 * 1024)
 
 const openFile = promisify(open)
 const closeFile = promisify(close)
+const makeDirectory = promisify(mkdir)
 const syncAll = promisify(fsync)
 const statFile = promisify(fstat)
 
 export const nodeDisk: Disk = {
   async makeDirectory(path) {
     const wanted = resolve(path)
-    const firstCreated = await promisify(mkdir)(wanted, { recursive: true, mode: 0o750 })
-    // From the directory's parent up to the parent of the first one that was missing: each holds the name of the one below.
-    for (let child = wanted; firstCreated !== undefined; child = dirname(child)) {
-      await syncDirectory(dirname(child))
-      if (child === firstCreated) return
-    }
+    if (await makeWithParents(wanted)) return
     // It was there, perhaps made by a process that died before this sync. A parent that may not be read is somebody else's care.
     await syncDirectory(dirname(wanted)).catch(unlessForbidden)
   },
@@ -53,6 +49,35 @@ export const nodeDisk: Disk = {
     const { bavail, bsize } = await promisify(statfs)(directory)
     return bavail * bsize
   },
+}
+
+/** Each one's name is durable before the next is made in it. False: it was there. Node's own way with parents answers ENOENT where there is no room. */
+async function makeWithParents(path: string): Promise<boolean> {
+  let isMade = await makeOne(path)
+  if (isMade === null) {
+    await makeWithParents(dirname(path))
+    isMade = await makeOne(path)
+    if (isMade === null)
+      throw Object.assign(new Error(`ENOENT: its parent leads nowhere, mkdir '${path}'`), { code: 'ENOENT' })
+  }
+  if (isMade) await syncDirectory(dirname(path))
+  return isMade
+}
+
+/** False: it was there; null: its parent is missing. */
+async function makeOne(path: string): Promise<boolean | null> {
+  try {
+    await makeDirectory(path, { mode: 0o750 })
+    return true
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) return false
+    if (hasCode(error, 'ENOENT')) return null
+    throw error
+  }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code
 }
 
 async function syncDirectory(path: string): Promise<void> {

@@ -5,16 +5,16 @@
 import { exitCodes, FatalError } from '../errors.ts'
 import type { SnapshotHeader } from '../node/ports.ts'
 import type { Recovered } from '../raft/work.ts'
-import { misplaced, noRoomToFound } from './damage.ts'
+import { noRoomToFound } from './damage.ts'
 import type { Disk } from './disk.ts'
 import { createDurably, isOutOfRoom, temporaryEnding } from './disk.ts'
+import { judge, refuseHalfRestored, refuseWithoutMetafile } from './judge-directory.ts'
 import type { LogContents } from './log-contents.ts'
 import type { Identity } from './metafile.ts'
 import { Metafile, metafileName } from './metafile.ts'
 import type { RecoveredLog } from './recover-log.ts'
-import { isLogUnused, scanLog, settleLog } from './recover-log.ts'
+import { settleLog } from './recover-log.ts'
 import type { RecoveredSnapshots } from './recover-snapshots.ts'
-import { isLogCurrent, recoverSnapshots } from './recover-snapshots.ts'
 import type { LogIdentity } from './segment.ts'
 import { encodeSegmentHeader, logIdentity, segmentName, segmentNumber } from './segment.ts'
 import { snapshotId } from './snapshot-file.ts'
@@ -23,7 +23,7 @@ import { isIncomingName } from './snapshot-store.ts'
 export interface DirectoryOptions {
   readonly disk: Disk
   readonly directory: string
-  readonly identity: Omit<Identity, 'incarnation'> & { readonly newIncarnation: string }
+  readonly identity: Omit<Identity, 'incarnation' | 'restoredFrom'> & { readonly newIncarnation: string }
   readonly segmentBytes: number
 }
 
@@ -42,6 +42,7 @@ export async function openDirectory(options: DirectoryOptions): Promise<OpenedDi
   const { disk, directory } = options
   await disk.makeDirectory(directory)
   const names = await disk.list(directory)
+  refuseHalfRestored(directory, names)
   for (const name of names) if (isUnfinished(name)) await disk.remove(`${directory}/${name}`)
   const isNew = !names.includes(metafileName)
   const metafile = isNew
@@ -49,16 +50,10 @@ export async function openDirectory(options: DirectoryOptions): Promise<OpenedDi
     : await Metafile.open(disk, directory)
   try {
     checkIdentity(options, metafile.identity)
-    const { cluster, incarnation } = metafile.identity
-    const identity = logIdentity(cluster, incarnation)
-    const scanned = await scanLog(disk, directory, identity)
-    const snapshots = await recoverSnapshots(disk, directory, cluster, scanned.contents)
-    const newest = snapshots.newest?.header ?? null
-    checkTerm(directory, metafile, Math.max(scanned.contents.lastTerm, newest?.lastIncluded.term ?? 0))
-    const isCurrent = isLogCurrent(directory, scanned, newest?.lastIncluded ?? null)
+    const { scanned, snapshots, isLogSuperseded, logIdentity } = await judge(disk, directory, metafile)
     const log = await settleLog(disk, directory, scanned)
-    const recovered = recover(metafile, newest, isCurrent ? log.contents : null)
-    return { metafile, log, logIdentity: identity, snapshots, isLogSuperseded: !isCurrent, recovered, isNew }
+    const recovered = recover(metafile, snapshots.newest?.header ?? null, isLogSuperseded ? null : log.contents)
+    return { metafile, log, logIdentity, snapshots, isLogSuperseded, recovered, isNew }
   } catch (error) {
     await metafile.close()
     throw error
@@ -73,17 +68,12 @@ export async function isFounded(disk: Disk, directory: string): Promise<boolean>
 async function found(options: DirectoryOptions): Promise<Metafile> {
   const { disk, directory, segmentBytes } = options
   const names = await disk.list(directory)
-  if (!(await isLogUnused(disk, directory)) || names.some((name) => snapshotId(name) !== null)) {
-    throw misplaced(
-      `${directory}/${metafileName}`,
-      'It is missing, but there is a log or a snapshot: this node would forget its votes.',
-    )
-  }
+  await refuseWithoutMetafile(disk, directory, names)
   for (const name of names) {
     if (segmentNumber(name) !== null) await disk.remove(`${directory}/${name}`)
   }
   const { newIncarnation, ...rest } = options.identity
-  const identity: Identity = { ...rest, incarnation: newIncarnation }
+  const identity: Identity = { ...rest, incarnation: newIncarnation, restoredFrom: null }
   const header = encodeSegmentHeader(logIdentity(identity.cluster, newIncarnation), 1)
   await createDurably(disk, directory, segmentName(1), async (file) => {
     file.write(header, 0)
@@ -118,14 +108,6 @@ function checkIdentity({ directory, identity: wanted }: DirectoryOptions, stored
       `Cannot use the data directory ${directory} for ${what} ${mine}: it belongs to ${what} ${theirs}. Set the ${what} back to ${theirs}, or choose an empty directory.`,
     )
   }
-}
-
-function checkTerm(directory: string, { hardState }: Metafile, term: number): void {
-  if (term <= hardState.currentTerm) return
-  throw misplaced(
-    `${directory}/${metafileName}`,
-    `It says term ${hardState.currentTerm}, the log and the snapshots reach term ${term}: it is older than they are.`,
-  )
 }
 
 /** `contents` null: the log begins anew behind the snapshot. */

@@ -4,11 +4,11 @@
 // of, and is cut.
 
 import { damaged, misplaced } from './damage.ts'
-import type { Disk } from './disk.ts'
+import type { Disk, ReadOnlyDisk } from './disk.ts'
 import { LogContents } from './log-contents.ts'
 import type { BadBatch } from './scan-segment.ts'
 import { isUnused, scanSegment } from './scan-segment.ts'
-import type { LogIdentity, Position } from './segment.ts'
+import type { BatchHeader, LogIdentity, Position } from './segment.ts'
 import {
   batchHeaderBytes,
   isBefore,
@@ -24,6 +24,19 @@ export interface TornTail {
   readonly offset: number
   readonly bytes: number
   readonly problem: string
+}
+
+/** Is told what a scan reads, in order and before it is judged. */
+export interface LogWitness {
+  /** They grow as the scan goes on. */
+  contents(contents: LogContents): void
+  segment(number: number): void
+  /** When something was written, the log was known to be durable up to here. */
+  durable(position: Position): void
+  /** A good batch, which `contents` holds by now. */
+  batch(position: Position, content: Buffer, header: BatchHeader): void
+  /** Everything was read. */
+  end(): void
 }
 
 /** What the log's files hold, and nothing changed in them yet. */
@@ -54,22 +67,30 @@ interface Extent {
 }
 
 /** Rejects with FatalError (dataError) where what was durable is not what was written. */
-export async function scanLog(disk: Disk, directory: string, identity: LogIdentity): Promise<ScannedLog> {
+export async function scanLog(
+  disk: ReadOnlyDisk,
+  directory: string,
+  identity: LogIdentity,
+  witness: LogWitness | null = null,
+): Promise<ScannedLog> {
   const segments = await segmentNumbers(disk, directory)
   const first = segments[0] as number
   const contents = new LogContents(first)
+  witness?.contents(contents)
   let end: Position = { segment: first, offset: segmentHeaderBytes }
   let lastBatch: Extent | null = null
   let torn: { readonly at: Position; readonly bad: BadBatch } | null = null
 
   for await (const { number, bytes } of readSegments(disk, directory, identity, segments)) {
     const path = `${directory}/${segmentName(number)}`
+    witness?.segment(number)
     if (torn) {
       if (!isUnused(bytes))
         throw corrupt(directory, torn.at, `${torn.bad.problem} Segment ${number} was written after it.`)
       continue
     }
     const ending = scanSegment(bytes, identity, number, (header, content, offset) => {
+      witness?.durable(header.mark)
       if (isBefore(end, header.mark)) {
         const mark = `segment ${header.mark.segment}, offset ${header.mark.offset}`
         throw corrupt(directory, end, `The log was durable up to ${mark}, and nothing is left from here on.`)
@@ -82,14 +103,17 @@ export async function scanLog(disk: Disk, directory: string, identity: LogIdenti
       const size = batchHeaderBytes + content.length
       lastBatch = { position: { segment: number, offset }, bytes: size }
       end = { segment: number, offset: offset + size }
+      witness?.batch({ segment: number, offset }, content, header)
     })
     if (ending.bad) {
+      if (ending.bad.mark) witness?.durable(ending.bad.mark)
       torn = { at: { segment: number, offset: ending.offset }, bad: ending.bad }
       if (ending.bad.mark && isBefore(torn.at, ending.bad.mark)) {
         throw corrupt(directory, torn.at, `${ending.bad.problem} The log was written on and durable behind it.`)
       }
     }
   }
+  witness?.end()
   return { contents, segments, end, lastBatch, torn }
 }
 
@@ -97,20 +121,28 @@ export async function scanLog(disk: Disk, directory: string, identity: LogIdenti
 export async function settleLog(disk: Disk, directory: string, scanned: ScannedLog): Promise<RecoveredLog> {
   const { contents, segments, end, lastBatch, torn } = scanned
   await makeCertain(disk, directory, lastBatch)
-  const tornTail = torn && (await cut(disk, directory, torn.at, torn.bad))
+  if (torn) await cut(disk, directory, torn)
   const prepared = segments.filter((number) => number > end.segment)
-  return { contents, firstSegment: segments[0] as number, end, prepared, tornTail }
+  return { contents, firstSegment: segments[0] as number, end, prepared, tornTail: tornTailOf(directory, torn) }
+}
+
+/** What will be cut, or was; null: the log ends as it was written. */
+export function tornTailOf(directory: string, torn: ScannedLog['torn']): TornTail | null {
+  if (torn === null) return null
+  const { at, bad } = torn
+  const file = `${directory}/${segmentName(at.segment)}`
+  return { file, offset: at.offset, bytes: bad.through - at.offset, problem: bad.problem }
 }
 
 /** True when no segment holds anything: the directory was never used, its founding was interrupted. */
-export async function isLogUnused(disk: Disk, directory: string): Promise<boolean> {
+export async function isLogUnused(disk: ReadOnlyDisk, directory: string): Promise<boolean> {
   for (const name of await disk.list(directory)) {
     if (segmentNumber(name) !== null && !isUnused(await readWhole(disk, `${directory}/${name}`, null))) return false
   }
   return true
 }
 
-async function segmentNumbers(disk: Disk, directory: string): Promise<number[]> {
+async function segmentNumbers(disk: ReadOnlyDisk, directory: string): Promise<number[]> {
   const names = await disk.list(directory)
   const numbers = names.map(segmentNumber).filter((number) => number !== null)
   const first = numbers[0]
@@ -124,7 +156,7 @@ async function segmentNumbers(disk: Disk, directory: string): Promise<number[]> 
 
 /** One buffer serves them all: what was yielded is gone when the next one comes. */
 async function* readSegments(
-  disk: Disk,
+  disk: ReadOnlyDisk,
   directory: string,
   identity: LogIdentity,
   numbers: readonly number[],
@@ -139,7 +171,7 @@ async function* readSegments(
   }
 }
 
-async function readWhole(disk: Disk, path: string, reuse: Buffer | null): Promise<Buffer> {
+async function readWhole(disk: ReadOnlyDisk, path: string, reuse: Buffer | null): Promise<Buffer> {
   const file = await disk.open(path, 'read')
   try {
     const size = await file.size()
@@ -169,16 +201,14 @@ async function makeCertain(disk: Disk, directory: string, batch: Extent | null):
   }
 }
 
-async function cut(disk: Disk, directory: string, at: Position, bad: BadBatch): Promise<TornTail> {
-  const path = `${directory}/${segmentName(at.segment)}`
-  const file = await disk.open(path, 'update')
+async function cut(disk: Disk, directory: string, { at, bad }: NonNullable<ScannedLog['torn']>): Promise<void> {
+  const file = await disk.open(`${directory}/${segmentName(at.segment)}`, 'update')
   try {
     await file.zeroFill(at.offset, bad.through)
     await file.sync()
   } finally {
     await file.close()
   }
-  return { file: path, offset: at.offset, bytes: bad.through - at.offset, problem: bad.problem }
 }
 
 function corrupt(directory: string, at: Position, problem: string): Error {

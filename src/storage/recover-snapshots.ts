@@ -3,7 +3,7 @@
 
 import type { EntryId } from '../raft/entry.ts'
 import { damaged, misplaced } from './damage.ts'
-import type { Disk } from './disk.ts'
+import type { ReadOnlyDisk } from './disk.ts'
 import type { LogContents } from './log-contents.ts'
 import type { ScannedLog } from './recover-log.ts'
 import { segmentName } from './segment.ts'
@@ -21,7 +21,7 @@ export interface RecoveredSnapshots {
 
 /** Rejects with FatalError (dataError) when the newest one cannot be used. */
 export async function recoverSnapshots(
-  disk: Disk,
+  disk: ReadOnlyDisk,
   directory: string,
   cluster: string,
   log: LogContents,
@@ -72,7 +72,7 @@ export function isLogCurrent(directory: string, { contents, segments }: ScannedL
   return snapshot === null || contents.termAt(snapshot.index) === snapshot.term
 }
 
-async function isEmpty(disk: Disk, path: string): Promise<boolean> {
+async function isEmpty(disk: ReadOnlyDisk, path: string): Promise<boolean> {
   const file = await disk.open(path, 'read')
   try {
     return (await file.size()) === 0
@@ -81,7 +81,13 @@ async function isEmpty(disk: Disk, path: string): Promise<boolean> {
   }
 }
 
-async function verifyNamed(disk: Disk, directory: string, cluster: string, id: EntryId): Promise<VerifiedSnapshot> {
+/** Rejects with SnapshotFileError when the snapshot cannot be used; `cluster` null: whatever cluster it is of. */
+export async function verifyNamed(
+  disk: ReadOnlyDisk,
+  directory: string,
+  cluster: string | null,
+  id: EntryId,
+): Promise<VerifiedSnapshot> {
   const verified = await verifySnapshot(disk, `${directory}/${snapshotName(id)}`, cluster)
   const { index, term } = verified.file.lastIncluded
   if (index !== id.index || term !== id.term) {
@@ -92,7 +98,7 @@ async function verifyNamed(disk: Disk, directory: string, cluster: string, id: E
 
 /** When the node has all that it acknowledged without this file, too, that is worth knowing. Undefined: there is only the usual remedy. */
 async function otherRemedy(
-  disk: Disk,
+  disk: ReadOnlyDisk,
   directory: string,
   cluster: string,
   log: LogContents,

@@ -15,7 +15,7 @@
 import assert from 'node:assert/strict'
 import { crc32 } from 'node:zlib'
 import { misplaced } from './damage.ts'
-import type { Disk, DiskFile } from './disk.ts'
+import type { Disk, DiskFile, ReadOnlyDisk, ReadOnlyFile } from './disk.ts'
 import { createDurably } from './disk.ts'
 import { readU32, readU48, writeU32, writeU48 } from './little-endian.ts'
 
@@ -33,6 +33,9 @@ interface Slot {
   readonly version: number
   readonly value: Buffer
 }
+
+/** A slot as it is found: its version, or, in a sentence, why it has none. */
+export type SlotState = { readonly version: number } | { readonly problem: string }
 
 export class SlotFile {
   readonly #file: DiskFile
@@ -71,8 +74,7 @@ export class SlotFile {
     const path = `${directory}/${name}`
     const file = await disk.open(path, 'update')
     try {
-      const slots = await Promise.all([readSlot(file, path, format, 0), readSlot(file, path, format, 1)])
-      const [newest, older] = pick(path, slots[0], slots[1])
+      const [newest, older] = await readSlots(file, path, format, () => {})
       const opened = new SlotFile(file, format, newest, older?.value.equals(newest.value) ?? false)
       await opened.#makeCertain()
       return opened
@@ -120,6 +122,35 @@ export class SlotFile {
   }
 }
 
+/** The value that `open` would find, or the error that it would throw; `report` is told of the slots first. Only reads. */
+export async function readSlotValue(
+  disk: ReadOnlyDisk,
+  path: string,
+  format: SlotFormat,
+  report: (slots: readonly SlotState[]) => void,
+): Promise<Buffer> {
+  const file = await disk.open(path, 'read')
+  try {
+    const [newest] = await readSlots(file, path, format, report)
+    return newest.value
+  } finally {
+    await file.close()
+  }
+}
+
+async function readSlots(
+  file: ReadOnlyFile,
+  path: string,
+  format: SlotFormat,
+  report: (slots: readonly SlotState[]) => void,
+): Promise<[newest: Slot, older: Slot | null]> {
+  const slots = [await readSlot(file, format, 0), await readSlot(file, format, 1)] as const
+  report(slots.map((slot) => ('value' in slot ? { version: slot.version } : { problem: slot.problem })))
+  for (const slot of slots) if ('formatVersion' in slot) throw misplaced(path, slot.problem)
+  const [a, b] = slots.map((slot) => ('value' in slot ? slot : null))
+  return pick(path, a ?? null, b ?? null)
+}
+
 function encodeSlot(format: SlotFormat, version: number, value: Uint8Array): Buffer {
   const size = headerBytes + value.length
   if (size > format.slotBytes) throw new RangeError(`A slot of ${format.slotBytes} bytes cannot take ${size}`)
@@ -133,17 +164,23 @@ function encodeSlot(format: SlotFormat, version: number, value: Uint8Array): Buf
   return slot
 }
 
-/** Null: torn, short or never written. */
-async function readSlot(file: DiskFile, path: string, format: SlotFormat, number: 0 | 1): Promise<Slot | null> {
+interface UnusableSlot {
+  readonly problem: string
+  /** Of a slot that is whole: another program's. */
+  readonly formatVersion?: number
+}
+
+async function readSlot(file: ReadOnlyFile, format: SlotFormat, number: 0 | 1): Promise<Slot | UnusableSlot> {
   const whole = Buffer.alloc(format.slotBytes)
   const count = await file.read(whole, number * format.slotBytes)
   const size = headerBytes + readU32(whole, 12)
-  if (readU32(whole, 0) !== magic || size > count) return null
+  if (readU32(whole, 0) !== magic || size > count) return { problem: 'It is torn, short or was never written.' }
   const slot = whole.subarray(0, size)
-  if (readU32(slot, 4) !== crc32(slot.subarray(8))) return null
+  if (readU32(slot, 4) !== crc32(slot.subarray(8))) return { problem: 'It does not fit its checksum.' }
   const formatVersion = readU32(slot, 8)
   if (formatVersion !== format.version) {
-    throw misplaced(path, `It is of format ${formatVersion}, this program reads format ${format.version}.`)
+    const problem = `It is of format ${formatVersion}, this program reads format ${format.version}.`
+    return { problem, formatVersion }
   }
   return { number, version: readU48(slot, 16), value: slot.subarray(headerBytes) }
 }

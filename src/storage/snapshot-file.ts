@@ -290,6 +290,11 @@ function chunkDamaged(offset: number): SnapshotFileError {
   return new SnapshotFileError(offset, 'A chunk does not fit its checksum.')
 }
 
+/** `header` is the first part of a snapshot, which was verified. */
+export function isOfCluster(header: Uint8Array, cluster: string): boolean {
+  return readU32(header, 12) === crc32(cluster)
+}
+
 function headerProblem(header: Buffer, cluster: string | null): SnapshotFileError | null {
   if (!header.subarray(0, 8).equals(magic)) return new SnapshotFileError(0, 'It does not begin as a snapshot does.')
   const version = readU32(header, 8)
@@ -305,7 +310,7 @@ function headerProblem(header: Buffer, cluster: string | null): SnapshotFileErro
     const problem = `It is of format ${version}, this program reads format ${snapshotFormatVersion}.`
     return new SnapshotFileError(null, problem)
   }
-  if (cluster !== null && readU32(header, 12) !== crc32(cluster)) {
+  if (cluster !== null && !isOfCluster(header, cluster)) {
     return new SnapshotFileError(null, 'It belongs to another cluster.')
   }
   const headBytes = readU32(header, 16)

@@ -26,7 +26,7 @@ export interface StorageOptions {
   readonly disk: Disk
   readonly directory: string
   /** Who this node is meant to be; what the directory says decides, and a contradiction is refused. */
-  readonly identity: Omit<Identity, 'incarnation'> & {
+  readonly identity: Omit<Identity, 'incarnation' | 'restoredFrom'> & {
     /** 64 random bits in hexadecimal, used if the directory is founded now. */
     readonly newIncarnation: string
   }

@@ -2,14 +2,18 @@
 
 import type { SnapshotFile, SnapshotHeader, StoredSnapshot } from '../node/ports.ts'
 import { damaged, diskFailure } from './damage.ts'
-import type { Disk, DiskFile } from './disk.ts'
+import type { ReadOnlyDisk, ReadOnlyFile } from './disk.ts'
 import type { VerifiedSnapshot } from './snapshot-file.ts'
 import { chunkAt, chunkContent, chunkHeadBytes, SnapshotFileError, SnapshotVerifier } from './snapshot-file.ts'
 
 const readBytes = 256 * 1024
 
 /** Reads it through. Rejects with SnapshotFileError when it cannot be used; `cluster` null: whatever cluster it is of. */
-export async function verifySnapshot(disk: Disk, path: string, cluster: string | null): Promise<VerifiedSnapshot> {
+export async function verifySnapshot(
+  disk: ReadOnlyDisk,
+  path: string,
+  cluster: string | null,
+): Promise<VerifiedSnapshot> {
   const verifier = new SnapshotVerifier(cluster)
   const file = await disk.open(path, 'read')
   try {
@@ -29,12 +33,12 @@ export async function verifySnapshot(disk: Disk, path: string, cluster: string |
 export class OpenSnapshot implements StoredSnapshot {
   readonly file: SnapshotFile
   readonly header: SnapshotHeader
-  readonly #disk: DiskFile
+  readonly #disk: ReadOnlyFile
   readonly #path: string
   readonly #bodyOffset: number
   #closing: Promise<void> | null = null
 
-  private constructor(disk: DiskFile, path: string, verified: VerifiedSnapshot) {
+  private constructor(disk: ReadOnlyFile, path: string, verified: VerifiedSnapshot) {
     this.#disk = disk
     this.#path = path
     this.file = verified.file
@@ -42,7 +46,7 @@ export class OpenSnapshot implements StoredSnapshot {
     this.#bodyOffset = verified.bodyOffset
   }
 
-  static async open(disk: Disk, path: string, verified: VerifiedSnapshot): Promise<OpenSnapshot> {
+  static async open(disk: ReadOnlyDisk, path: string, verified: VerifiedSnapshot): Promise<OpenSnapshot> {
     return new OpenSnapshot(await disk.open(path, 'read'), path, verified)
   }
 

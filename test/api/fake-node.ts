@@ -2,11 +2,13 @@
 
 import type {
   AppliedCommand,
+  Backup,
   CommittedCommand,
   LeaderView,
   NewCommand,
   Node,
   NodeStatus,
+  SnapshotView,
 } from '../../src/node/contract.ts'
 
 export const timestampMs = Date.parse('2026-11-23T05:00:00.123Z')
@@ -27,6 +29,8 @@ export class FakeNode implements Node {
     result: { ok: true },
   })
   onBarrier: () => Promise<number> = async () => this.appliedIndex
+  onSnapshot: () => Promise<SnapshotView> = async () => ({ index: 40, term: 2, sizeBytes: 1_234 })
+  onBackup: () => Promise<Backup> = () => Promise.reject(new Error('No backup was prepared'))
   onWait: (index: number) => Promise<void> = async (index) => {
     this.appliedIndex = index
   }
@@ -51,6 +55,12 @@ export class FakeNode implements Node {
   holdsQuorum(): boolean {
     return this.quorum
   }
+  takeSnapshot(): Promise<SnapshotView> {
+    return this.onSnapshot()
+  }
+  openBackup(): Promise<Backup> {
+    return this.onBackup()
+  }
   status(): NodeStatus {
     return {
       id: this.id,
@@ -71,12 +81,17 @@ export class FakeNode implements Node {
           self: true,
           leader: true,
           reachable: true,
+          refusal: null,
           matchIndex: 43,
           lag: 0,
         },
       ],
       configuration: { members: [{ id: 'n1', peerAddress: '127.0.0.1:4000', role: 'voter' }] },
       pendingProposals: 0,
+      snapshot: { index: 40, term: 2, sizeBytes: 1_234 },
+      compactionBlocked: null,
+      isStorageStalled: false,
+      isStorageFull: false,
       applierBlocked: null,
       observerBlocked: null,
       uptimeMs: 1_000,

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import type { CliEnvironment } from '../../src/cli/environment.ts'
-import { runCommandLine } from '../../src/cli/program.ts'
 import { exitCodes, FatalError } from '../../src/errors.ts'
+import { type Outcome, runAt } from './command-line.ts'
 import { type Answers, type Request, startFakeSidecar } from './fake-sidecar.ts'
 import { statusOf } from './status-fixture.ts'
 
@@ -26,10 +26,7 @@ after(async () => {
   await rm(directory, { recursive: true })
 })
 
-interface Outcome {
-  readonly exitCode: number
-  readonly stdout: string
-  readonly stderr: string
+interface Answered extends Outcome {
   readonly requests: readonly Request[]
 }
 
@@ -38,7 +35,7 @@ async function run(
   answers: Answers,
   overrides: Partial<CliEnvironment> = {},
   socketPath?: string,
-): Promise<Outcome> {
+): Promise<Answered> {
   const sidecar = await startFakeSidecar(answers, socketPath)
   try {
     const { requests, url } = sidecar
@@ -46,29 +43,6 @@ async function run(
   } finally {
     await sidecar.close()
   }
-}
-
-async function runAt(
-  api: string,
-  args: readonly string[],
-  overrides: Partial<CliEnvironment> = {},
-): Promise<Omit<Outcome, 'requests'>> {
-  let stdout = ''
-  let stderr = ''
-  const exitCode = await runCommandLine(['node', 'raft-sidecar', ...args], {
-    stdout: (text) => {
-      stdout += text
-    },
-    stderr: (text) => {
-      stderr += text
-    },
-    clientConfig: () => ({ api, apiToken: null }),
-    version: () => '0.1.0',
-    stdin: (async function* () {})(),
-    run: () => assert.fail('nothing was to be run'),
-    ...overrides,
-  })
-  return { exitCode, stdout, stderr }
 }
 
 function always(status: number, body: unknown): Answers {
@@ -133,7 +107,7 @@ describe('a command asks the API', () => {
   it('status prints a screen', async () => {
     const { exitCode, stdout, requests } = await run(['status'], always(200, statusOf({ leader: null })))
     assert.deepEqual([exitCode, requests[0]?.path], [0, '/v1/status'])
-    assert.match(stdout, /^Node {5}n1 of cluster orders, follower/)
+    assert.match(stdout, /^Node {6}n1 of cluster orders, follower/)
     assert.match(stdout, /\nNo leader: 3 of 3 members reachable, 2 are needed; an election is due\.\n$/)
   })
 
@@ -351,7 +325,11 @@ describe('help and version', () => {
       'get',
       'set',
       'delete',
+      'snapshot',
+      'restore',
+      'log',
       'Exit codes:',
+      'damaged',
       'unknown outcome',
     ]) {
       assert.ok(stdout.includes(text), text)

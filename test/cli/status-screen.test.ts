@@ -34,6 +34,33 @@ describe('what is wrong, in one sentence', () => {
     [{ commitIndex: 30_041 }, 'Behind: 30000 committed entries are still to be applied.'],
     [{ checks: [{ name: 'storage', ok: false, why: 'it is slow' }] }, 'Not ready (storage): it is slow.'],
     [{ members: [member('n2'), member('n3')] }, 'Not a member: the cluster goes on without n1.'],
+    [
+      { isStorageFull: true, applierBlocked: 'also this' },
+      'The disk of n1 is full: it takes no commands until there is room; free some space, it goes on by itself.',
+    ],
+    [
+      { isStorageStalled: true, leader: null },
+      'The disk of n1 does not answer: a write has been under way for too long.',
+    ],
+    [
+      { members: [member('n1'), member('n2'), member('n3', { ...down, refusal: 'it forgot its votes' })] },
+      'n3 and n1 do not speak to each other: it forgot its votes.',
+    ],
+    [
+      {
+        leader: null,
+        members: [
+          member('n1'),
+          member('n2', { ...down, refusal: 'it says that n1 forgot its votes.' }),
+          member('n3', { ...down, refusal: 'the same' }),
+        ],
+      },
+      'No leader: 1 of 3 members reachable, 2 are needed; n2, n3 and n1 do not speak to each other: it says that n1 forgot its votes.',
+    ],
+    [
+      { compactionBlocked: 'the application offers no snapshots' },
+      'The log grows: the application offers no snapshots.',
+    ],
   ]
   for (const [change, sentence] of cases) {
     it(sentence, () => assert.equal(diagnose(statusOf(change)), sentence))
@@ -51,22 +78,26 @@ describe('the status screen', () => {
       member('n1', { leader: true, matchIndex: 42, lag: 0 }),
       member('n2', { leader: false, matchIndex: 41, lag: 1 }),
       member('n3', { ...down, role: 'learner', matchIndex: 2, lag: 40 }),
+      member('n4', { ...down, refusal: 'it belongs to another cluster' }),
     ]
+    const snapshot = { index: 30, term: 2, sizeBytes: 1_234 }
     const leader = { ...self, appUrl: 'http://10.0.0.1:8080' }
     assert.equal(
-      statusScreen(statusOf({ role: 'leader', leader, holdsQuorum: true, members, pendingProposals: 1 })),
-      `Node     n1 of cluster orders, leader, up 1h 2m, version 0.1.0
-Leader   n1 (this node), http://10.0.0.1:8080
-Term     3
-Log      entries 1 to 42, durable to 42, committed to 41, applied to 41
-Waiting  1 proposal
+      statusScreen(statusOf({ role: 'leader', leader, holdsQuorum: true, members, snapshot, pendingProposals: 1 })),
+      `Node      n1 of cluster orders, leader, up 1h 2m, version 0.1.0
+Leader    n1 (this node), http://10.0.0.1:8080
+Term      3
+Log       entries 1 to 42, durable to 42, committed to 41, applied to 41
+Snapshot  through entry 30 of term 2, 1234 bytes
+Waiting   1 proposal
 
 MEMBER  ROLE     ADDRESS          REACHABLE  MATCH  LAG
 n1      leader   n1.example:4000  this node  42     0
 n2      voter    n2.example:4000  yes        41     1
 n3      learner  n3.example:4000  NO         2      40
+n4      voter    n4.example:4000  REFUSED    -      -
 
-Not reachable from n1: n3; 2 of 2 members reachable, 2 are needed.
+n4 and n1 do not speak to each other: it belongs to another cluster.
 `,
     )
   })

@@ -8,9 +8,10 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { createApi } from '../../src/api/server.ts'
 import { type Client, type ClientOptions, createClient, RaftSidecarError } from '../../src/client/client.ts'
-import { ProposalError, ReadError } from '../../src/errors.ts'
+import { ProposalError, ReadError, SnapshotError } from '../../src/errors.ts'
+import { FakeBackup } from '../api/fake-backup.ts'
 import { FakeNode, timestampMs } from '../api/fake-node.ts'
-import { apiOptions, kvOf, type RunningApi, startApi } from '../api/running-api.ts'
+import { apiOptions, kvOf, type RunningApi, startApi, until } from '../api/running-api.ts'
 
 const timestamp = '2026-11-23T05:00:00.123Z'
 
@@ -200,4 +201,69 @@ test('a value without a JSON form is refused before it is sent', async (t) => {
   const { node, client } = await start(t)
   await assert.rejects(client.propose(undefined), /no JSON form/)
   assert.equal(node.proposals.length, 0)
+})
+
+for (const [name, fetch] of ways) {
+  test(`by ${name}: a snapshot is taken, and a backup streamed`, async (t) => {
+    const { node, port } = await startApi(t)
+    const client = connected(t, { baseUrl: `http://127.0.0.1:${port}`, ...fetch })
+    assert.deepEqual(await client.takeSnapshot(), { index: 40, term: 2, sizeBytes: 1_234 })
+    const backup = new FakeBackup(3_000_000)
+    node.onBackup = async () => backup
+    const { body, ...about } = await client.openBackup()
+    assert.deepEqual(about, { index: 40, term: 2, sizeBytes: 3_000_000, filename: 'orders-40.snapshot' })
+    const chunks: Uint8Array[] = []
+    for await (const chunk of body) chunks.push(chunk)
+    assert.ok(Buffer.concat(chunks).equals(backup.bytes))
+  })
+
+  test(`by ${name}: a backup that breaks off is an error, and one that is left is closed`, async (t) => {
+    const { node, port } = await startApi(t)
+    const client = connected(t, { baseUrl: `http://127.0.0.1:${port}`, ...fetch })
+    const broken = new FakeBackup(3_000_000)
+    broken.beforeRead = () => (broken.reads.length > 4 ? Promise.reject(new Error('bit rot')) : Promise.resolve())
+    node.onBackup = async () => broken
+    const { body } = await client.openBackup()
+    const reading = (async () => {
+      for await (const _ of body);
+    })()
+    const error = await failure(reading)
+    assert.deepEqual([error.code, error.outcome, error.status], ['no-answer', null, 0])
+    assert.match(error.message, /^The connection ended after \d+ of the snapshot's 3000000 bytes$/)
+
+    const left = new FakeBackup(64_000_000)
+    node.onBackup = async () => left
+    for await (const _ of (await client.openBackup()).body) break
+    await until(() => left.closed === 1, 'the file is closed')
+  })
+
+  test(`by ${name}: no snapshot is an error with its code, and leaves nothing in doubt`, async (t) => {
+    const { api, node, port } = await startApi(t)
+    const client = connected(t, { baseUrl: `http://127.0.0.1:${port}`, ...fetch })
+    node.onSnapshot = () => Promise.reject(new SnapshotError('snapshot-failed', 'Not now.'))
+    node.onBackup = node.onSnapshot as never
+    for (const call of [client.takeSnapshot, client.openBackup]) {
+      const error = await failure(call())
+      const { code, message, outcome, status, retryAfterMs } = error
+      assert.deepEqual(
+        [code, message, outcome, status, retryAfterMs],
+        ['snapshot-failed', 'Not now.', null, 503, 5_000],
+      )
+    }
+    await api.close()
+    for (const call of [client.takeSnapshot, client.openBackup]) {
+      const { outcome, status } = await failure(call())
+      assert.deepEqual([outcome, status], [null, 0])
+    }
+  })
+}
+
+test('an answer that says nothing of the snapshot in it is no backup', async (t) => {
+  const server = createServer((_request, response) => response.writeHead(200).end('bytes'))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.close())
+  const address = server.address()
+  assert(typeof address === 'object' && address !== null)
+  const client = connected(t, { baseUrl: `http://127.0.0.1:${address.port}` })
+  assert.equal((await failure(client.openBackup())).code, 'malformed-answer')
 })

@@ -8,6 +8,7 @@ import { type NodeOptions, RaftNode } from '../../src/node/node.ts'
 import type { NodeEvent, PeerMessage } from '../../src/node/ports.ts'
 import { type Entry, type EntryId, isCommand, type NodeId } from '../../src/raft/entry.ts'
 import type { AppendEntries } from '../../src/raft/messages.ts'
+import type { Recovered } from '../../src/raft/work.ts'
 import { appendEntries, encodeEntry, founding, logOf } from '../raft/entries.ts'
 import { FakeApplier, FakeStorage, FakeTransport, ManualClock } from './fakes.ts'
 
@@ -55,26 +56,13 @@ export class NodeKit {
 
   constructor(setup: KitSetup = {}) {
     const { voters = ['n1', 'n2', 'n3'], learners = [], log = [] } = setup
-    const base = setup.base ?? setup.snapshot ?? { term: 0, index: 0 }
-    const lastIndex = base.index + log.length
-    const configuration = founding(voters, learners)
-    const snapshot =
-      setup.snapshot === undefined
-        ? null
-        : { lastIncluded: setup.snapshot, timestampMs: setup.snapshot.index, configuration }
-    const recovered = {
-      hardState: { currentTerm: log.at(-1) ?? base.term, votedFor: null },
-      snapshot,
-      base,
-      termRuns: log.flatMap((term, i) => (term === log[i - 1] ? [] : [{ from: base.index + i + 1, term }])),
-      lastIndex,
-      lastTimestampMs: lastIndex,
-      configurations: [configuration],
-    }
-    this.storage = new FakeStorage(this.journal, recovered, logOf(log, base.index + 1))
+    const recovered = recoveredOf(setup)
+    this.storage = new FakeStorage(this.journal, recovered, logOf(log, recovered.base.index + 1))
     this.watcher = setup.watched === true ? new FakeApplier(this.journal, 'watcher ') : null
     this.transport = new FakeTransport(this.journal, [...voters, ...learners])
     this.node = new RaftNode({
+      incarnation: '0011223344556677',
+      acquaintances: { load: () => new Map(), save: async () => {} },
       id: 'n1',
       storage: this.storage,
       transport: this.transport,
@@ -163,6 +151,14 @@ export class NodeKit {
     assert.fail('AppendEntries follow each other without an end')
   }
 
+  /** These answer every heartbeat on the way. */
+  async advanceAnswered(ms: number, ...ids: readonly NodeId[]): Promise<void> {
+    for (const untilMs = this.clock.nowMs + ms; this.clock.nowMs < untilMs; ) {
+      await this.advance(Math.min(tickMs, untilMs - this.clock.nowMs))
+      await this.answer(...ids)
+    }
+  }
+
   sent<T extends PeerMessage['type']>(type: T): Sent<T>[] {
     return this.transport.sent.filter((message): message is Sent<T> => message.type === type)
   }
@@ -179,6 +175,26 @@ export class NodeKit {
   }
 }
 
+/** What the disk holds at the start. */
+export function recoveredOf(setup: KitSetup): Recovered {
+  const { voters = ['n1', 'n2', 'n3'], learners = [], log = [] } = setup
+  const base = setup.base ?? setup.snapshot ?? { term: 0, index: 0 }
+  const lastIndex = base.index + log.length
+  const configuration = founding(voters, learners)
+  return {
+    hardState: { currentTerm: log.at(-1) ?? base.term, votedFor: null },
+    snapshot:
+      setup.snapshot === undefined
+        ? null
+        : { lastIncluded: setup.snapshot, timestampMs: setup.snapshot.index, configuration },
+    base,
+    termRuns: log.flatMap((term, i) => (term === log[i - 1] ? [] : [{ from: base.index + i + 1, term }])),
+    lastIndex,
+    lastTimestampMs: lastIndex,
+    configurations: [configuration],
+  }
+}
+
 export async function started(setup: KitSetup = {}): Promise<NodeKit> {
   const kit = new NodeKit(setup)
   await kit.node.start()
@@ -190,9 +206,12 @@ export async function started(setup: KitSetup = {}): Promise<NodeKit> {
 export async function leader(setup: KitSetup = {}, others: readonly NodeId[] = ['n2', 'n3']): Promise<NodeKit> {
   const kit = await started(setup)
   await kit.advance(testTimings.electionTimeoutMaxMs)
-  const term = kit.node.currentTerm + 1
-  await kit.receive({ type: 'RequestPreVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
-  await kit.receive({ type: 'RequestVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
+  if (kit.node.status().role !== 'leader') {
+    const term = kit.node.currentTerm + 1
+    await kit.receive({ type: 'RequestPreVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
+    await kit.receive({ type: 'RequestVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
+  }
+  assert.equal(kit.node.status().role, 'leader')
   await kit.answer(...others)
   await kit.advance(momentMs)
   await kit.answer(...others)

@@ -1,6 +1,6 @@
 // What became of a promise so far, without waiting for it: `pending`, `resolved`, or the code of the error (with the outcome, for a proposal).
 
-import { ProposalError, ReadError } from '../../src/errors.ts'
+import { ProposalError, ReadError, SnapshotError } from '../../src/errors.ts'
 
 export interface Watched<T> {
   state: string
@@ -25,6 +25,6 @@ export function watch<T>(promise: Promise<T>): Watched<T> {
 
 function nameOf(error: unknown): string {
   if (error instanceof ProposalError) return `${error.code}/${error.outcome}`
-  if (error instanceof ReadError) return error.code
+  if (error instanceof ReadError || error instanceof SnapshotError) return error.code
   return `rejected: ${String(error)}`
 }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Cluster } from './cluster.ts'
-import { accepted, appendEntries, logOf, rejected, snapshotOf } from './entries.ts'
+import { accepted, acceptedByFull, appendEntries, logOf, rejected, snapshotOf } from './entries.ts'
 import { follower, leader } from './roles.ts'
 import { TestNode, type TestNodeSetup, testTimings } from './test-node.ts'
 
@@ -158,6 +158,22 @@ describe('While a follower is being sent a snapshot', () => {
       assert.equal(node.raft.log.base.index, 8)
     })
   }
+
+  test('a follower that has no room for it is not waited for: in time it is sent a newer one', () => {
+    const node = withLaggard()
+    node.receive(acceptedByFull(2, 0, 'n2'))
+    node.propose(1, 1)
+    node.receive(accepted(2, 8, 'n3'))
+    node.takeSnapshot()
+    assert.equal(node.raft.log.base.index, 8)
+    node.takeSent()
+    node.receive(accepted(2, 6, 'n2'))
+    assert.equal(node.transfers.get('n2')?.snapshot.lastIncluded.index, 8)
+    node.tick(heartbeatIntervalMs)
+    assert.equal(node.takeSentOf('AppendEntries').find(({ to }) => to === 'n2')?.prev.index, 8)
+    node.receive(accepted(2, 8, 'n2'))
+    assert.equal(node.isSendingSnapshot('n2'), false)
+  })
 
   test('a follower that answers is waited for, however long it takes', () => {
     const node = withLaggard()

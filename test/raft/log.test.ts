@@ -360,15 +360,15 @@ describe('A log that is replaced by a snapshot', () => {
     const log = replaced()
     log.append(logOf([3, 3], 7))
     log.reset(snapshotOf(3, 20), 6)
-    log.append(logOf([4], 21))
+    log.append(logOf(Array<number>(20).fill(4), 21))
     assert.deepEqual(
       log.takeUnsaved(3).map(({ index }) => index),
-      [21],
+      Array.from({ length: 20 }, (_, i) => 21 + i),
     )
     log.saved(2, 20)
     assert.equal(log.durableIndex, 2)
     log.saved(3, 20)
-    assert.equal(log.durableIndex, 21)
+    assert.equal(log.durableIndex, 40)
   })
 
   test('and again while the save of the first one is under way: that vouches for the first one', () => {

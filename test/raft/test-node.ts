@@ -171,11 +171,15 @@ export class TestNode {
     return true
   }
 
-  /** A picture of what is applied by now: everything that is committed, or less. */
+  /**
+   * A picture of what is applied by now: everything that is committed, or less. Not yet of a term that is not durable: a crash would leave a
+   * snapshot that is ahead of the term.
+   */
   beginSnapshot(index = this.raft.commitIndex): void {
     const { log } = this.raft
     const term = log.termAt(index)
     if (term === null) throw new Error(`The log of ${this.id} does not hold ${index}`)
+    if (term > this.raft.durableTerm) return
     this.snapshotting = {
       lastIncluded: { term, index },
       timestampMs: this.#timestampAt(index),

@@ -35,6 +35,19 @@ test('To nobody in particular: to the voter with the longest log', () => {
   )
 })
 
+test('To nobody in particular: not to one whose connection is closed', () => {
+  const node = leader()
+  node.propose(1)
+  node.receive(accepted(1, 2, 'n2'), accepted(1, 1, 'n3'))
+  node.step({ type: 'peerDown', id: 'n2' })
+  node.step({ type: 'transferLeadership', to: null })
+  node.receive(accepted(1, 2, 'n3'))
+  assert.deepEqual(
+    node.takeSentOf('TimeoutNow').map(({ to }) => to),
+    ['n3'],
+  )
+})
+
 test('A slow node gets the rest of the log first, and takes no proposals meanwhile', () => {
   const cluster = new Cluster({ voters: 3 })
   cluster.elect('n1')

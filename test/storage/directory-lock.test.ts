@@ -7,8 +7,8 @@ import { createInterface } from 'node:readline'
 import test from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { exitCodes, FatalError } from '../../src/errors.ts'
-import { lockDirectory } from '../../src/storage/directory-lock.ts'
-import { parseOwner, startTimeOf } from '../../src/storage/lock-owner.ts'
+import { holderOf, lockDirectory } from '../../src/storage/directory-lock.ts'
+import { isLockName, parseOwner, startTimeOf } from '../../src/storage/lock-owner.ts'
 import { temporaryDirectory } from './storage-kit.ts'
 
 const program = fileURLToPath(new URL('./lock-holder.ts', import.meta.url))
@@ -161,4 +161,19 @@ test('the start time is found behind any name, and a zombie has none', () => {
   assert.equal(startTimeOf(fields('S')), '22')
   assert.equal(startTimeOf(fields('T')), '22')
   assert.equal(startTimeOf(fields('Z')), null)
+})
+
+test('who holds a directory is told to whoever only looks', async (t) => {
+  const directory = await temporaryDirectory(t)
+  assert.equal(await holderOf(directory), null)
+  const unlock = await lockDirectory(directory, untouched)
+  const names = await readdir(directory)
+  assert.equal(await holderOf(directory), process.pid)
+  assert.deepEqual(await readdir(directory), names)
+  assert(names.every(isLockName))
+  await rewriteOwner(directory, { startTime: '1' })
+  assert.equal(await holderOf(directory), null)
+  await unlock()
+  assert.equal(await holderOf(directory), null)
+  assert(!['metafile', 'owner-x', 'lock-1', 'x.tmp', 'owner-1.bak'].some(isLockName))
 })

@@ -1,6 +1,7 @@
 // The contract of Disk, held against both of its implementations; and what the one in memory forgets.
 
 import assert from 'node:assert/strict'
+import { symlink } from 'node:fs/promises'
 import test from 'node:test'
 import type { Disk } from '../../src/storage/disk.ts'
 import { createDurably } from '../../src/storage/disk.ts'
@@ -88,6 +89,19 @@ test('in memory: a disk takes what it has room for, and says that there was no m
   assert.equal(await file.size(), 1000)
   await disk.remove('/d/f')
   assert.equal(await disk.freeBytes('/d'), 1000)
+})
+
+test('real: a directory is made with its parents, or it is said what is in the way', async (t) => {
+  const root = await temporaryDirectory(t)
+  await nodeDisk.makeDirectory(`${root}/a/b/c`)
+  assert.deepEqual(await nodeDisk.list(`${root}/a`), ['b'])
+  await nodeDisk.makeDirectory(`${root}/a/b/d/`)
+  assert.deepEqual(await nodeDisk.list(`${root}/a/b`), ['c', 'd'])
+  await nodeDisk.makeDirectory('/')
+  await (await nodeDisk.open(`${root}/file`, 'create')).close()
+  await assert.rejects(nodeDisk.makeDirectory(`${root}/file/below`), { code: 'ENOTDIR' })
+  await symlink('nowhere', `${root}/link`)
+  await assert.rejects(nodeDisk.makeDirectory(`${root}/link/below`), { code: 'ENOENT' })
 })
 
 test('real: what is free on a disk is some of it', async (t) => {

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { cp } from 'node:fs/promises'
 import test from 'node:test'
 import { Cursor } from '../../src/storage/cursor.ts'
+import { inspectDirectory } from '../../src/storage/inspect-directory.ts'
 import { nodeDisk } from '../../src/storage/node-disk.ts'
 import { compacted, deliveredThrough, entryFields, identity, installed } from './fixture-contents.ts'
 import { metadata, open, readAll, temporaryDirectory } from './storage-kit.ts'
@@ -14,11 +15,14 @@ for (const format of ['format-1']) {
     test(`${format}, ${fixture.name}: every entry, the snapshot, term and vote, identity and cursor are found`, async (t) => {
       const directory = await temporaryDirectory(t)
       await cp(new URL(`./fixtures/${format}/${fixture.name}`, import.meta.url), directory, { recursive: true })
+      const looked = await inspectDirectory({ disk: nodeDisk, directory, isHeld: false })
+      assert.deepEqual([looked.verdict.kind, looked.log?.lastIndex], ['sound', fixture.lastIndex])
       const { cluster, nodeId } = identity
       const wanted = { cluster, nodeId, newIncarnation: 'ffffffffffffffff', foundingConfiguration: null }
       const { storage, save, tornTails } = await open(nodeDisk, { directory, identity: wanted })
       assert.equal(storage.isNew, false)
-      assert.deepEqual(storage.identity, identity)
+      // Written before a cluster could be made from a backup.
+      assert.deepEqual(storage.identity, { ...identity, restoredFrom: null })
       assert.deepEqual(tornTails, [])
 
       const { recovered } = storage

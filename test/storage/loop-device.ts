@@ -57,7 +57,16 @@ export class LoopDisk {
     })
     await mkdir(disk.path)
     await run('truncate', ['-s', `${sizeMiB}M`, disk.#image])
-    await run('mkfs.ext4', ['-q', '-F', '-m0', '-E', 'lazy_itable_init=0,lazy_journal_init=0', disk.#image])
+    await run('mkfs.ext4', [
+      '-q',
+      '-F',
+      '-b',
+      '4096',
+      '-m0',
+      '-E',
+      'lazy_itable_init=0,lazy_journal_init=0',
+      disk.#image,
+    ])
     await disk.#mount()
     return disk
   }
@@ -66,7 +75,7 @@ export class LoopDisk {
   async fill(leftBytes = 0): Promise<void> {
     const file = await open(this.#filler, 'a')
     try {
-      for (const chunkBytes of [1024 * 1024, 4096]) {
+      for (const chunkBytes of [1024 * 1024, 4096, 512]) {
         const chunk = Buffer.alloc(chunkBytes)
         while (await taken(file.write(chunk))) {}
       }

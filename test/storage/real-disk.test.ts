@@ -3,13 +3,14 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, rm, stat } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import test from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { exitCodes, FatalError } from '../../src/errors.ts'
 import { systemClock } from '../../src/node/system-clock.ts'
+import { lockDirectory } from '../../src/storage/directory-lock.ts'
 import { nodeDisk } from '../../src/storage/node-disk.ts'
 import { LoopDisk, whyNoLoopDisk } from './loop-device.ts'
 import type { Opened } from './storage-kit.ts'
@@ -150,6 +151,36 @@ test('founding on a full disk is refused; with room it is founded, and on a full
   await save(entries(3, 3, 1), { currentTerm: 2, votedFor: null })
   assert.equal((await readAll(storage, 3)).length, 3)
   await storage.close()
+})
+
+test('a full disk is locked in the room of the reserve; without one it is refused, and nothing is left', {
+  skip,
+}, async (t) => {
+  const disk = await LoopDisk.make(t, 16)
+  const directory = `${disk.path}/data`
+  const { storage } = await openOn(disk, 256 * KiB)
+  await until('the reserve stands', async () => (await readdir(directory)).includes('reserve'))
+  await storage.close()
+  const before = (await readdir(directory)).filter((name) => name !== 'reserve')
+  await disk.fill()
+  const untouched = () => assert.fail('the lock was not taken away')
+  const unlock = await lockDirectory(directory, untouched)
+  assert.equal((await readdir(directory)).includes('reserve'), false)
+  await disk.fill()
+  await unlock()
+  assert.equal((await readdir(directory)).filter((name) => name.endsWith('.tmp')).length, 0)
+  for (const name of await readdir(directory)) if (name.startsWith('owner-')) await rm(`${directory}/${name}`)
+  await disk.fill()
+  for (let attempt = 0; attempt < 3; attempt++) {
+    await assert.rejects(
+      lockDirectory(directory, untouched),
+      (error) =>
+        error instanceof FatalError &&
+        error.exitCode === exitCodes.ioError &&
+        /^Cannot lock .*ENOSPC.* Make room on the disk, and start again\.$/.test(error.message),
+    )
+  }
+  assert.deepEqual(await readdir(directory), before)
 })
 
 test('power lost under a writer, again and again: what was acknowledged is there; EIO ends it', { skip }, async (t) => {

@@ -2,13 +2,20 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { Cursor } from '../../src/storage/cursor.ts'
 import { Metafile } from '../../src/storage/metafile.ts'
-import { SlotFile } from '../../src/storage/slot-file.ts'
+import type { SlotState } from '../../src/storage/slot-file.ts'
+import { readSlotValue, SlotFile } from '../../src/storage/slot-file.ts'
 import { losesEverything, losesNothing, losesSome, MemoryDisk, systemError } from './memory-disk.ts'
 import { directory, founding, isDataError, isIoError, seeded } from './storage-kit.ts'
 
 const format = { version: 1, slotBytes: 4096 }
 const path = `${directory}/value`
-const identity = { cluster: 'orders', nodeId: 'n1', incarnation: '0011223344556677', foundingConfiguration: founding }
+const identity = {
+  cluster: 'orders',
+  nodeId: 'n1',
+  incarnation: '0011223344556677',
+  foundingConfiguration: founding,
+  restoredFrom: null,
+}
 
 async function create(machine: MemoryDisk, value = 'first'): Promise<SlotFile> {
   const disk = machine.mount()
@@ -185,4 +192,56 @@ test('after a failed save of the cursor every later one fails, too', async () =>
   await cursor.close()
   machine.failPower(losesNothing)
   assert.equal((await Cursor.open(machine.mount(), directory)).load(), 0)
+})
+
+test('reading alone finds what opening would, tells what is in each slot, and changes nothing', async () => {
+  const machine = new MemoryDisk()
+  const file = await create(machine)
+  await file.write(Buffer.from('second'))
+  await file.close()
+  const [zero, one] = [slot(machine, 0), slot(machine, 1)]
+  const torn = Buffer.concat([one.subarray(0, 20), Buffer.alloc(4076)])
+  const rotten = Buffer.from(one).fill(7, 26, 27)
+  const version = (n: number) => ({ version: n })
+  const unwritten = { problem: 'It is torn, short or was never written.' }
+  const unfit = { problem: 'It does not fit its checksum.' }
+  const cases: readonly [Buffer, Buffer, readonly SlotState[], value: string | null][] = [
+    [zero, one, [version(3), version(2)], 'second'],
+    [zero, torn, [version(3), unfit], 'second'],
+    [Buffer.alloc(4096), one, [unwritten, version(2)], 'first'],
+    [rotten, torn, [unfit, unfit], null],
+    [one, one, [version(2), version(2)], null],
+  ]
+  for (const [a, b, states, value] of cases) {
+    putSlots(machine, a, b)
+    const before = machine.files()
+    let told: readonly SlotState[] = []
+    const read = readSlotValue(machine.mount(), path, format, (slots) => {
+      told = slots
+    })
+    if (value === null) await assert.rejects(read, isDataError)
+    else assert.equal((await read).toString(), value)
+    assert.deepEqual(told, states)
+    assert.deepEqual(machine.files(), before)
+    if (value === null) await assert.rejects(reopen(machine), isDataError)
+    else assert.equal((await reopen(machine)).value.toString(), value)
+  }
+})
+
+test('a metafile keeps what the cluster was restored from, and one from before there were backups says nothing', async () => {
+  const machine = new MemoryDisk()
+  const disk = machine.mount()
+  await disk.makeDirectory(directory)
+  const restoredFrom = { lastIncluded: { index: 40, term: 7 }, sizeBytes: 1234, checksum: 99 }
+  await (await Metafile.create(disk, directory, { ...identity, restoredFrom }, 7)).close()
+  const restored = await Metafile.open(disk, directory)
+  assert.deepEqual(restored.identity, { ...identity, restoredFrom })
+  assert.deepEqual(restored.hardState, { currentTerm: 7, votedFor: null })
+  await restored.close()
+
+  const { restoredFrom: _, ...older } = { ...identity, currentTerm: 3, votedFor: 'n2' }
+  await disk.remove(`${directory}/metafile`)
+  const large = { version: 1, slotBytes: 4 * 4096 }
+  await (await SlotFile.create(disk, directory, 'metafile', large, Buffer.from(JSON.stringify(older)))).close()
+  assert.deepEqual((await Metafile.open(disk, directory)).identity, identity)
 })

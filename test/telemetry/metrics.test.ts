@@ -27,6 +27,11 @@ describe('metrics', () => {
     ['raft_sidecar_first_index', 1],
     ['raft_sidecar_last_index', 42],
     ['raft_sidecar_durable_index', 42],
+    ['raft_sidecar_snapshot_index', 30],
+    ['raft_sidecar_snapshot_bytes', 4096],
+    ['raft_sidecar_compaction_blocked', 0],
+    ['raft_sidecar_storage_stalled', 0],
+    ['raft_sidecar_storage_full', 1],
     ['raft_sidecar_proposals_pending', 2],
     ['raft_sidecar_members', 3],
     ['raft_sidecar_peers_connected', 1],
@@ -81,6 +86,10 @@ describe('metrics', () => {
     metrics.observe({ type: 'saved', durationMs: 30, entries: 1 })
     metrics.observe({ type: 'committed', proposals: 4, latencyMs: 0.6 })
     metrics.observe({ type: 'applied', commands: 6 })
+    const file = { lastIncluded: { index: 41, term: 3 }, sizeBytes: 4096, checksum: 1 }
+    metrics.observe({ type: 'snapshotTaken', file, durationMs: 20 })
+    metrics.observe({ type: 'snapshotSent', to: 'n2', file, durationMs: 20 })
+    metrics.observe({ type: 'snapshotInstalled', from: 'n2', file })
     const shown = await values(metrics)
     assert.equal(shown.get('raft_sidecar_sync_duration_seconds_count'), 2)
     assert.equal(shown.get('raft_sidecar_sync_duration_seconds_bucket 0.00025'), 1)
@@ -90,6 +99,9 @@ describe('metrics', () => {
     assert.equal(shown.get('raft_sidecar_commit_duration_seconds_bucket 0.001'), 1)
     assert.equal(shown.get('raft_sidecar_proposals_committed_total'), 4)
     assert.equal(shown.get('raft_sidecar_commands_applied_total'), 6)
+    assert.equal(shown.get('raft_sidecar_snapshot_duration_seconds_bucket 0.025'), 1)
+    assert.equal(shown.get('raft_sidecar_snapshots_sent_total'), 1)
+    assert.equal(shown.get('raft_sidecar_snapshots_installed_total'), 1)
   })
 
   it('come in the text format, with help, type and conventional names', async () => {

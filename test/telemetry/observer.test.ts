@@ -20,6 +20,8 @@ const members = [
   { id: 'n2', peerAddress: 'b:1', role: 'learner' as const },
 ]
 
+const file = { lastIncluded: { index: 41, term: 3 }, sizeBytes: 4096, checksum: 1 }
+
 describe('an event becomes one line', () => {
   const cases: readonly (readonly [NodeEvent, string, string])[] = [
     [
@@ -34,6 +36,24 @@ describe('an event becomes one line', () => {
       'info',
       'Members since index 7: n1, n2 (learner)',
     ],
+    [{ type: 'snapshotTaken', file, durationMs: 7 }, 'info', 'Took a snapshot through entry 41, 4096 bytes'],
+    [{ type: 'snapshotSkipped', reason: 'Cannot take a snapshot: no' }, 'warn', 'Cannot take a snapshot: no'],
+    [
+      { type: 'snapshotSent', to: 'n2', file, durationMs: 7 },
+      'info',
+      'Sent n2 the snapshot through entry 41, 4096 bytes',
+    ],
+    [
+      { type: 'snapshotInstalled', from: 'n2', file },
+      'info',
+      'Installed the snapshot of n2 through entry 41, 4096 bytes',
+    ],
+    [
+      { type: 'storage', isStalled: true, isFull: true },
+      'error',
+      'A write to the disk takes too long: this node does not lead until it ends. The disk is full: no proposals are taken here until there is room again; free space, or enlarge the disk',
+    ],
+    [{ type: 'storage', isStalled: false, isFull: false }, 'info', 'The disk works again, and has room'],
     [{ type: 'peer', id: 'n2', connected: true }, 'info', 'Connected to n2'],
     [{ type: 'peer', id: 'n2', connected: false }, 'warn', 'Not connected to n2'],
   ]
