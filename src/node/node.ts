@@ -40,6 +40,7 @@ import type {
 import { type ProposalLimits, Proposals } from './proposals.ts'
 import { Reads } from './reads.ts'
 import { Saves } from './saves.ts'
+import { chunkBytes } from './snapshot-sender.ts'
 import { SnapshotTaker } from './snapshot-taker.ts'
 import { openBackup, Snapshots, viewOf } from './snapshots.ts'
 import { describeStatus } from './status.ts'
@@ -77,6 +78,8 @@ export interface NodeOptions {
     readonly threshold: number
     /** To one follower. */
     readonly bytesPerSecond: number
+    /** At a time; 256 KiB by default, which is the most. */
+    readonly chunkBytes?: number
   }
   readonly limits: Pick<ProposalLimits, 'maxPendingProposals' | 'maxPendingBytes'>
   /** What the application of this node is reached at, for `leader()`. */
@@ -169,6 +172,7 @@ export class RaftNode implements Node {
       clock,
       observer,
       bytesPerSecond: snapshots.bytesPerSecond,
+      chunkBytes: snapshots.chunkBytes ?? chunkBytes,
       repeatAfterMs: raft.electionTimeoutMinMs,
       patienceMs: 10 * raft.electionTimeoutMaxMs,
       onReceived: (received) => {
@@ -415,7 +419,7 @@ export class RaftNode implements Node {
       this.#tickDue = false
       this.#handOver.tick()
       this.#watchStorage(nowMs)
-      this.#raft.step(nowMs, { type: 'tick' })
+      this.#raft.step(nowMs, { type: 'tick', neededFrom: this.#neededFrom() })
       this.#snapshotTaker.tick()
       this.#proposals.expire(nowMs)
       this.#reads.tick(nowMs, this.#raft.leader !== null, this.appliedIndex)

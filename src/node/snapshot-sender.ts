@@ -14,6 +14,8 @@ export interface SnapshotSenderOptions {
   readonly transport: Pick<Transport, 'send'>
   readonly clock: Pick<Clock, 'after' | 'monotonicMs'>
   readonly bytesPerSecond: number
+  /** At a time; the constant of that name is the default, and the most. */
+  readonly chunkBytes?: number
   /** Nothing was heard for so long: the snapshot is offered again. */
   readonly repeatAfterMs: number
   /** The follower answers and gets no further, for so long: the log is kept for it no longer. */
@@ -26,12 +28,14 @@ export interface SnapshotSenderOptions {
 }
 
 export const chunkBytes = 256 * 1024
+const windowChunks = 8
 /** Sent and not acknowledged, within a chunk: half of what the transport keeps in its queue, so that it drops nothing of it. */
-export const windowBytes = 8 * chunkBytes
+export const windowBytes = windowChunks * chunkBytes
 
 export class SnapshotSender {
   readonly #options: SnapshotSenderOptions
   readonly #startedMs: number
+  readonly #chunkBytes: number
   #acknowledged = 0
   #next = 0
   /** Between an offer and its answer nothing is sent. */
@@ -49,6 +53,7 @@ export class SnapshotSender {
   constructor(options: SnapshotSenderOptions) {
     this.#options = options
     this.#startedMs = options.clock.monotonicMs()
+    this.#chunkBytes = Math.min(options.chunkBytes ?? chunkBytes, chunkBytes)
     this.#paidMs = this.#startedMs
     this.#newsMs = this.#startedMs
     this.offer()
@@ -104,7 +109,8 @@ export class SnapshotSender {
 
   #pump(): void {
     if (this.#isStopped || this.#isReading || this.#isOffered || this.#cancelPause !== null) return
-    if (this.#next >= this.file.sizeBytes || this.#next - this.#acknowledged >= windowBytes) return
+    const isWindowFull = this.#next - this.#acknowledged >= windowChunks * this.#chunkBytes
+    if (this.#next >= this.file.sizeBytes || isWindowFull) return
     const { clock, bytesPerSecond } = this.#options
     const nowMs = clock.monotonicMs()
     if (this.#paidMs > nowMs) {
@@ -114,7 +120,7 @@ export class SnapshotSender {
       })
       return
     }
-    const bytes = Buffer.allocUnsafeSlow(Math.min(chunkBytes, this.file.sizeBytes - this.#next))
+    const bytes = Buffer.allocUnsafeSlow(Math.min(this.#chunkBytes, this.file.sizeBytes - this.#next))
     this.#paidMs = nowMs + (bytes.length / bytesPerSecond) * 1000
     this.#read(bytes, this.#next)
   }

@@ -124,6 +124,8 @@ export class SnapshotTaker {
     const { storage, describe } = this.#options
     try {
       this.#mustGoOn()
+      if (picture.appliedIndex === 0)
+        throw new SnapshotError('snapshot-failed', 'Cannot take a snapshot: nothing is applied yet')
       const metadata = describe(picture.appliedIndex)
       const header = { ...metadata, machinePosition: picture.position }
       const file = await storage.takeSnapshot(header, this.#untilStopped(picture.body))

@@ -27,6 +27,7 @@ export interface SnapshotsOptions {
   readonly clock: Clock
   readonly observer: NodeObserver
   readonly bytesPerSecond: number
+  readonly chunkBytes: number
   readonly repeatAfterMs: number
   readonly patienceMs: number
   readonly onReceived: (received: ReceivedSnapshot) => void
@@ -79,8 +80,19 @@ export class Snapshots {
 
   #begin(to: NodeId, snapshot: StoredSnapshot): void {
     this.#senders.get(to)?.stop()
-    const { id, raft, transport, clock, observer, bytesPerSecond, repeatAfterMs, patienceMs, onUnsendable, onFailure } =
-      this.#options
+    const {
+      id,
+      raft,
+      transport,
+      clock,
+      observer,
+      bytesPerSecond,
+      chunkBytes,
+      repeatAfterMs,
+      patienceMs,
+      onUnsendable,
+      onFailure,
+    } = this.#options
     const { file } = snapshot
     const sender = new SnapshotSender({
       id,
@@ -90,6 +102,7 @@ export class Snapshots {
       transport,
       clock,
       bytesPerSecond,
+      chunkBytes,
       repeatAfterMs,
       patienceMs,
       onStuck: () => onUnsendable(to),
