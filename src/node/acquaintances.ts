@@ -10,9 +10,9 @@
 // What remains undetected: a member that this node never met (the first one to show itself under an id is believed); runs that were shown to
 // others only; a copy of the directory that was made during or after the newest run that this node met, which it takes for the original unless the
 // terms and the acknowledged entries tell, and these are what was shown or acknowledged to this node, but for the last seconds before it
-// crashed; an older copy that was started so often where nobody could hear it that the runs it keeps begin later than the fork; a process
-// that was set back together with its memory, as a virtual machine can be; and all of it, once every member that knew it has lost its own
-// knowledge, too: a majority that was emptied at one time is a new cluster to itself.
+// crashed; an older copy that was started more often than it keeps the ids of former runs; a process that was set back together with its
+// memory, as a virtual machine can be; and all of it, once every member that knew it has lost its own knowledge, too: a majority that was
+// emptied at one time is a new cluster to itself.
 
 import type { NodeId } from '../raft/entry.ts'
 import type { AcquaintanceStore, Clock, Run, Standing } from './ports.ts'

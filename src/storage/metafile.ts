@@ -15,7 +15,10 @@ import { readSlotValue, SlotFile } from './slot-file.ts'
 export const metafileName = 'metafile'
 
 /** Room for the founding configuration of some 40 members with the longest of addresses. */
-const format: SlotFormat = { version: 1, slotBytes: 4 * 4096 }
+/** At most, of one write. */
+export const metafileSlotBytes = 4 * 4096
+
+const format: SlotFormat = { version: 1, slotBytes: metafileSlotBytes }
 
 /** A peer that met none of so many runs cannot tell whether they followed the last one that it met. */
 const keptFormerRuns = 63
@@ -68,7 +71,7 @@ export class Metafile {
     return this.#run
   }
 
-  /** Resolves when it is durable. One call at a time. */
+  /** Resolves when it is durable. One call at a time, and again where there was no room. */
   async save(hardState: HardState): Promise<void> {
     const mine = this.#hardState
     assert(hardState.currentTerm >= mine.currentTerm, `term ${hardState.currentTerm} would replace ${mine.currentTerm}`)

@@ -88,13 +88,13 @@ export class SlotFile {
     return this.#newest.value
   }
 
-  /** Resolves when the value is durable. One call at a time. */
+  /** Resolves when the value is durable. One call at a time. When there is no room for it, it may be called again: the newest slot stands. */
   async write(value: Uint8Array): Promise<void> {
     assert(!this.#writing, 'a slot was written while the other one was being written')
-    this.#writing = true
     const number = this.#newest.number === 0 ? 1 : 0
     const version = this.#newest.version + 1
     this.#file.write(encodeSlot(this.#format, version, value), number * this.#format.slotBytes)
+    this.#writing = true
     await this.#file.sync()
     this.#doubled = this.#newest.value.equals(value)
     this.#newest = { number, version, value: Buffer.from(value) }

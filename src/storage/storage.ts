@@ -12,7 +12,7 @@ import { diskFailure } from './damage.ts'
 import type { Disk } from './disk.ts'
 import { Group } from './group.ts'
 import { Log } from './log.ts'
-import type { Identity, Metafile } from './metafile.ts'
+import { type Identity, type Metafile, metafileSlotBytes } from './metafile.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 import type { OpenedDirectory } from './open-directory.ts'
 import { openDirectory } from './open-directory.ts'
@@ -311,7 +311,8 @@ class SerialStorage implements DurableStorage {
   }
 
   async #commit(group: Group): Promise<void> {
-    if (group.hardState) await this.#metafile.save(group.hardState)
+    const { hardState } = group
+    if (hardState) await this.#whenRoom(() => this.#metafile.save(hardState))
     if (group.snapshot) {
       await this.#snapshots.install(group.snapshot.lastIncluded)
       await this.#log.beginAfter(group.snapshot.lastIncluded)
@@ -323,6 +324,11 @@ class SerialStorage implements DurableStorage {
     this.#unmarked = true
     this.#writes++
     group.resolve()
+  }
+
+  /** The metafile has its place: only a file system that writes to new places can have no room for it. */
+  async #whenRoom(write: () => Promise<void>): Promise<void> {
+    await write().catch((error: unknown) => this.#space.retry(error, metafileSlotBytes, write))
   }
 
   /** One timer for many writes: it looks whether there were any, rather than being set anew by each. */
@@ -344,7 +350,7 @@ class SerialStorage implements DurableStorage {
   /** Never rejects. Saves that arrive meanwhile follow at once. */
   async #mark(): Promise<void> {
     try {
-      await this.#metafile.double()
+      await this.#whenRoom(() => this.#metafile.double())
       await this.#log.mark()
       this.#unmarked = false
     } catch (error) {

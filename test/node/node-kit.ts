@@ -154,6 +154,14 @@ export class NodeKit {
     assert.fail('AppendEntries follow each other without an end')
   }
 
+  /** These answer every heartbeat on the way. */
+  async advanceAnswered(ms: number, ...ids: readonly NodeId[]): Promise<void> {
+    for (const untilMs = this.clock.nowMs + ms; this.clock.nowMs < untilMs; ) {
+      await this.advance(Math.min(tickMs, untilMs - this.clock.nowMs))
+      await this.answer(...ids)
+    }
+  }
+
   sent<T extends PeerMessage['type']>(type: T): Sent<T>[] {
     return this.transport.sent.filter((message): message is Sent<T> => message.type === type)
   }
@@ -201,9 +209,12 @@ export async function started(setup: KitSetup = {}): Promise<NodeKit> {
 export async function leader(setup: KitSetup = {}, others: readonly NodeId[] = ['n2', 'n3']): Promise<NodeKit> {
   const kit = await started(setup)
   await kit.advance(testTimings.electionTimeoutMaxMs)
-  const term = kit.node.currentTerm + 1
-  await kit.receive({ type: 'RequestPreVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
-  await kit.receive({ type: 'RequestVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
+  if (kit.node.status().role !== 'leader') {
+    const term = kit.node.currentTerm + 1
+    await kit.receive({ type: 'RequestPreVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
+    await kit.receive({ type: 'RequestVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
+  }
+  assert.equal(kit.node.status().role, 'leader')
   await kit.answer(...others)
   await kit.advance(momentMs)
   await kit.answer(...others)

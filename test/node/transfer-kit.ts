@@ -11,6 +11,7 @@ import { FakeShelf } from './fake-shelf.ts'
 import { ManualClock } from './fakes.ts'
 
 export const repeatAfterMs = 1000
+export const patienceMs = 20_000
 
 export function headerAt(index: number, term = 1) {
   return {
@@ -35,6 +36,8 @@ export class SenderBench {
   readonly failures: unknown[] = []
   readonly sentAfterMs: number[] = []
   readonly bytesPerSecond: number
+  /** How often the follower was given up. */
+  stuck = 0
 
   constructor(options: { readonly clock?: ManualClock; readonly bytesPerSecond?: number } = {}) {
     this.clock = options.clock ?? new ManualClock()
@@ -54,6 +57,8 @@ export class SenderBench {
       clock: this.clock,
       bytesPerSecond: this.bytesPerSecond,
       repeatAfterMs,
+      patienceMs,
+      onStuck: () => this.stuck++,
       onSent: (durationMs) => this.sentAfterMs.push(durationMs),
       onFailure: (error) => this.failures.push(error),
     })
@@ -104,8 +109,8 @@ export class Outgoing {
   readonly #from: string
   readonly #term: number
 
-  constructor({ index = 10, bytes = 3 * chunkBytes, seed = 1, from = 'n2', term = 1 } = {}) {
-    this.file = this.#shelf.put(headerAt(index), bodyOf(bytes, seed))
+  constructor({ index = 10, bytes = 3 * chunkBytes, seed = 1, from = 'n2', term = 1, lastTerm = 1 } = {}) {
+    this.file = this.#shelf.put(headerAt(index, lastTerm), bodyOf(bytes, seed))
     this.#from = from
     this.#term = term
   }
