@@ -32,6 +32,7 @@ import type {
   CommittedEntries,
   NodeObserver,
   PeerMessage,
+  Run,
   Standing,
   Storage,
   StoredSnapshot,
@@ -50,6 +51,8 @@ export interface NodeOptions {
   readonly storage: Storage
   /** Of the data directory. */
   readonly incarnation: string
+  /** Of this process on it. */
+  readonly run: Run
   /** What is known of the peers, over restarts. */
   readonly acquaintances: AcquaintanceStore
   readonly transport: Transport
@@ -224,6 +227,7 @@ export class RaftNode implements Node {
     await transport.start({
       standing: () => this.#standing(),
       greeted: (id, standing) => this.#acquaintances.greeted(id, standing),
+      disowned: (by, standing, sentence) => this.#disowned(by, standing, sentence),
       received: (message) => this.#guard(() => this.#received(message)),
       peerUp: (id) => this.#guard(() => this.#peer(id, true)),
       peerDown: (id) => this.#guard(() => this.#peer(id, false)),
@@ -373,8 +377,16 @@ export class RaftNode implements Node {
   }
 
   #standing(): Standing {
+    const { incarnation, run } = this.#options
     const { durableTerm, log } = this.#raft
-    return { incarnation: this.#options.incarnation, currentTerm: durableTerm, lastIndex: log.heldIndex }
+    return { incarnation, run, currentTerm: durableTerm, lastIndex: log.heldIndex }
+  }
+
+  /** Any doubt stops this node. There is none about one that has itself forgotten: what it remembers is of another past than this cluster's. */
+  #disowned(by: NodeId, standing: Standing, sentence: string): void {
+    if (this.#acquaintances.judge(by, standing) !== null) return
+    const end = `If it is ${by} that does not belong here, stop that one and start ${this.id} again.`
+    this.#fail(new FatalError(exitCodes.dataError, `${by} refuses this node. ${sentence} ${end}`))
   }
 
   #peer(id: NodeId, connected: boolean): void {
