@@ -14,6 +14,7 @@
 // memory, as a virtual machine can be; and all of it, once every member that knew it has lost its own knowledge, too: a majority that was
 // emptied at one time is a new cluster to itself.
 
+import { StorageFullError } from '../errors.ts'
 import type { NodeId } from '../raft/entry.ts'
 import type { AcquaintanceStore, Clock, Run, Standing } from './ports.ts'
 
@@ -30,6 +31,8 @@ export const maxAcquaintances = 64
 
 /** What a member shows again and again is saved no more often than this. Its incarnation and its runs are saved at once. */
 const lazySaveMs = 5000
+/** Where the disk had no room. */
+const retryMs = 500
 
 interface Known {
   readonly incarnation: string
@@ -56,6 +59,8 @@ export class Acquaintances {
   /** The same while it waits for the one before it: it takes along what is learned until it begins. */
   #waiting: Promise<void> | null = null
   #cancelTimer: (() => void) | null = null
+  /** Ends the pause before the next try. */
+  #endPause: (() => void) | null = null
   #hasNews = false
   #hasFailed = false
   #closed = false
@@ -112,6 +117,7 @@ export class Acquaintances {
     this.#closed = true
     this.#cancelTimer?.()
     this.#cancelTimer = null
+    this.#endPause?.()
     if (this.#hasNews) void this.#save()
     await this.#saved.catch(() => {})
   }
@@ -190,7 +196,7 @@ export class Acquaintances {
     const saved = this.#saved.then(() => {
       this.#waiting = null
       this.#hasNews = false
-      return this.#options.store.save(this.#standings())
+      return this.#store()
     })
     this.#saved = saved
     this.#waiting = saved
@@ -198,8 +204,28 @@ export class Acquaintances {
     return saved
   }
 
+  /** Where there is no room, it takes until there is; a member that must be remembered first waits for it. */
+  async #store(): Promise<void> {
+    while (true) {
+      try {
+        await this.#options.store.save(this.#standings())
+        return
+      } catch (error) {
+        if (!(error instanceof StorageFullError) || this.#closed) throw error
+      }
+      await new Promise<void>((resolve) => {
+        const cancel = this.#options.after(retryMs, resolve)
+        this.#endPause = () => {
+          cancel()
+          resolve()
+        }
+      })
+      this.#endPause = null
+    }
+  }
+
   #failed(error: unknown): void {
-    if (this.#hasFailed) return
+    if (this.#hasFailed || error instanceof StorageFullError) return
     this.#hasFailed = true
     this.#options.onFailure(error)
   }

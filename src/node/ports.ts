@@ -177,7 +177,7 @@ export interface Standing {
 export interface AcquaintanceStore {
   /** What was last saved; empty when nothing was. */
   load(): ReadonlyMap<NodeId, Standing>
-  /** Resolves once it is durable. One call at a time. */
+  /** Resolves once it is durable. One call at a time. Rejects with StorageFullError when there is no room for it: try again. */
   save(standings: ReadonlyMap<NodeId, Standing>): Promise<void>
 }
 

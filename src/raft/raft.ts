@@ -93,7 +93,7 @@ export class Raft {
     s.nowMs = nowMs
     switch (input.type) {
       case 'tick':
-        s.neededFrom = input.neededFrom ?? Number.POSITIVE_INFINITY
+        s.neededFrom = input.neededFrom ?? s.neededFrom
         if (s.role.name === 'leader') tickLeader(s, s.role)
         else tickElection(s, s.role)
         // What kept entries in the log may be gone: a save that was under way, a follower that was being sent a snapshot, the leadership.

@@ -1,10 +1,12 @@
 // What this node knows of every other one, over its restarts: see node/acquaintances.ts. The value is JSON, for people with a pager; a few
 // thousand bytes that are replaced as a whole, in room that was taken when the file was made.
 
+import { type FatalError, StorageFullError } from '../errors.ts'
 import type { AcquaintanceStore, Run, Standing } from '../node/ports.ts'
 import type { NodeId } from '../raft/entry.ts'
 import { diskFailure, misplaced } from './damage.ts'
 import type { Disk, ReadOnlyDisk } from './disk.ts'
+import { isOutOfRoom } from './disk.ts'
 import type { SlotFormat } from './slot-file.ts'
 import { readSlotValue, SlotFile } from './slot-file.ts'
 
@@ -17,6 +19,7 @@ export class AcquaintanceFile implements AcquaintanceStore {
   readonly #slots: SlotFile
   #known: ReadonlyMap<NodeId, Standing>
   #last: Promise<void> = Promise.resolve()
+  #failure: FatalError | null = null
 
   private constructor(slots: SlotFile, known: ReadonlyMap<NodeId, Standing>) {
     this.#slots = slots
@@ -45,23 +48,31 @@ export class AcquaintanceFile implements AcquaintanceStore {
     return this.#known
   }
 
-  /** Resolves when it is durable; calls follow each other. After a failure every one rejects, with FatalError. */
+  /** Calls follow each other. After a failure every one rejects, with FatalError. */
   save(standings: ReadonlyMap<NodeId, Standing>): Promise<void> {
     const value = encode(standings)
     const known = new Map(standings)
-    this.#last = this.#last
-      .then(async () => {
-        await this.#slots.write(value)
-        this.#known = known
+    const saved = this.#last.then(async () => {
+      if (this.#failure) throw this.#failure
+      await this.#slots.write(value).catch((error: unknown) => {
+        throw this.#reason(error)
       })
-      .catch((error: unknown) => {
-        throw diskFailure('save what is known of the peers', error)
-      })
-    return this.#last
+      this.#known = known
+    })
+    this.#last = saved.catch(() => {})
+    return saved
+  }
+
+  #reason(error: unknown): Error {
+    const attempt = 'save what is known of the peers'
+    // The file has its room; one that is written to a new place may find none, and what stood in it stands.
+    if (isOutOfRoom(error)) return new StorageFullError(`Cannot ${attempt}: the disk is full`, { cause: error })
+    this.#failure = diskFailure(attempt, error)
+    return this.#failure
   }
 
   async close(): Promise<void> {
-    await this.#last.catch(() => {})
+    await this.#last
     await this.#slots.close()
   }
 }

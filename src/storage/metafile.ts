@@ -14,8 +14,7 @@ import { readSlotValue, SlotFile } from './slot-file.ts'
 
 export const metafileName = 'metafile'
 
-/** Room for the founding configuration of some 40 members with the longest of addresses. */
-/** At most, of one write. */
+/** Of one write at most: room for the founding configuration of some 40 members with the longest of addresses. */
 export const metafileSlotBytes = 4 * 4096
 
 const format: SlotFormat = { version: 1, slotBytes: metafileSlotBytes }

@@ -95,7 +95,7 @@ export class SlotFile {
     const version = this.#newest.version + 1
     this.#file.write(encodeSlot(this.#format, version, value), number * this.#format.slotBytes)
     this.#writing = true
-    await this.#file.sync()
+    await this.#file.sync().catch(neverAgain)
     this.#doubled = this.#newest.value.equals(value)
     this.#newest = { number, version, value: Buffer.from(value) }
     this.#writing = false
@@ -149,6 +149,11 @@ async function readSlots(
   for (const slot of slots) if ('formatVersion' in slot) throw misplaced(path, slot.problem)
   const [a, b] = slots.map((slot) => ('value' in slot ? slot : null))
   return pick(path, a ?? null, b ?? null)
+}
+
+/** Want of room, too, is final where a sync meets it: what is on the disk is not known, and it is not to be tried again. */
+function neverAgain(error: unknown): never {
+  throw new Error(error instanceof Error ? error.message : String(error), { cause: error })
 }
 
 function encodeSlot(format: SlotFormat, version: number, value: Uint8Array): Buffer {

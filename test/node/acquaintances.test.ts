@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
+import { StorageFullError } from '../../src/errors.ts'
 import { Acquaintances, maxAcquaintances } from '../../src/node/acquaintances.ts'
 import type { AcquaintanceStore, Run, Standing } from '../../src/node/ports.ts'
 import { ManualClock } from './fakes.ts'
@@ -138,6 +139,31 @@ describe('a member that is not known', () => {
     await assert.rejects(acquaintances.greeted('n3', whole), /EIO/)
     assert.deepEqual(failures, [store.error])
     assert.equal(store.saves.length, 1)
+  })
+
+  test('waits where there is no room for it, and counts as soon as there is', async () => {
+    const { acquaintances, store, failures, clock } = new Kit()
+    store.error = new StorageFullError('full')
+    const greeted = acquaintances.greeted('n2', whole)
+    for (let tries = 1; tries <= 3; tries++) {
+      assert.equal(await isPending(greeted), true)
+      assert.equal(store.saves.length, tries)
+      clock.advanceToTimer(Number.POSITIVE_INFINITY)
+    }
+    store.error = null
+    clock.advanceToTimer(Number.POSITIVE_INFINITY)
+    assert.equal(await greeted, null)
+    assert.deepEqual([...store.saved.keys()], ['n2'])
+    assert.deepEqual(failures, [])
+  })
+
+  test('is let go when this node closes before there is room for it', async () => {
+    const { acquaintances, store, failures } = new Kit()
+    store.error = new StorageFullError('full')
+    const greeted = acquaintances.greeted('n2', whole)
+    assert.equal(await isPending(greeted), true)
+    await Promise.all([assert.rejects(greeted, StorageFullError), acquaintances.close()])
+    assert.deepEqual(failures, [])
   })
 
   test('is not replaced by another one that shows itself while it is being saved', async () => {

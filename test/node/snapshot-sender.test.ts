@@ -42,6 +42,15 @@ test('The chunks are the file, in order, and each is as large as it may be', asy
   assert.deepEqual(Buffer.concat(b.chunks.map(({ bytes }) => bytes)), b.shelf.bytes)
 })
 
+test('The chunks may be smaller, and the window is with them', async () => {
+  const b = bench(1, { chunkBytes: 100 })
+  const sender = await b.begin()
+  sender.acknowledged(b.ack(0))
+  await settle()
+  assert.equal(b.chunks.length, windowBytes / chunkBytes)
+  assert.ok(b.chunks.every(({ bytes }) => bytes.length === 100))
+})
+
 test('No more is under way than the window lets, and each acknowledgement lets more follow', async () => {
   const b = bench(30)
   const sender = await b.begin()

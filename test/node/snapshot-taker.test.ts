@@ -80,6 +80,12 @@ test('One is taken after every so many applied entries, and holds what the state
   assert.equal(b.applier.openPictures, 0)
 })
 
+test('Before anything is applied there is nothing to take: it would be no snapshot to whoever reads it', async () => {
+  const b = new Bench()
+  await assert.rejects(b.taker.take(), { code: 'snapshot-failed', message: /nothing is applied yet/ })
+  assert.equal(b.storage.newestSnapshot, null)
+})
+
 test('It counts from the newest snapshot, whoever took it', async () => {
   const b = new Bench()
   b.storage.shelf.put(headerAt(500))

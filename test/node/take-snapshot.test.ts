@@ -61,6 +61,9 @@ test('An application that only watches keeps what it has not taken in the log, a
     kit.node.status().compactionBlocked,
     'The application that observes has taken nothing since 4: the log is kept from there on for it',
   )
+  kit.watcher.appliedIndex = 7
+  await kit.advance(tickMs)
+  assert.equal(kit.storage.compacted.at(-1)?.index, 7, 'soon, and not only with the next snapshot')
   await grow(kit, 2)
   kit.watcher.appliedIndex = 12
   await kit.node.takeSnapshot()

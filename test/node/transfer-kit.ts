@@ -39,9 +39,14 @@ export class SenderBench {
   /** How often the follower was given up. */
   stuck = 0
 
-  constructor(options: { readonly clock?: ManualClock; readonly bytesPerSecond?: number } = {}) {
+  readonly #chunkBytes: number
+
+  constructor(
+    options: { readonly clock?: ManualClock; readonly bytesPerSecond?: number; readonly chunkBytes?: number } = {},
+  ) {
     this.clock = options.clock ?? new ManualClock()
     this.bytesPerSecond = options.bytesPerSecond ?? Number.POSITIVE_INFINITY
+    this.#chunkBytes = options.chunkBytes ?? chunkBytes
   }
 
   /** Begins to send what is on the shelf. */
@@ -56,6 +61,7 @@ export class SenderBench {
       transport: { send: (message) => this.wire.push(message as SnapshotOffer | SnapshotChunk) },
       clock: this.clock,
       bytesPerSecond: this.bytesPerSecond,
+      chunkBytes: this.#chunkBytes,
       repeatAfterMs,
       patienceMs,
       onStuck: () => this.stuck++,

@@ -164,6 +164,7 @@ export class Member {
     this.disk.setBack(image ?? new Map())
     this.hasForgotten = true
     this.#isAnother = true
+    this.#hasRun = false
     this.#around.world.tell(this.id, image === null ? 'disk  is EMPTIED' : 'disk  is SET BACK')
     this.#around.ledger.forgot(this.id)
   }
@@ -243,7 +244,7 @@ export class Member {
   /** It must be the end of a process that runs: nothing that is said afterwards could be trusted. */
   #syncFailed(owner: Owner, path: string): void {
     // Where an application stands may be forgotten.
-    if (path.endsWith('/cursor')) return
+    if (path.includes('/delivery')) return
     const isRunning = this.#life?.node !== null && !this.#life?.isStopping
     this.#around.world.soon(this.#around.world.nature, () => {
       if (isRunning && owner.isAlive)

@@ -5,6 +5,7 @@ import type { NodeId } from '../../src/raft/entry.ts'
 import { type ClientCounts, Clients } from './clients.ts'
 import { checkHistory } from './history/linearizability.ts'
 import { Ledger } from './invariants/ledger.ts'
+import type { SnapshotCounts } from './invariants/snapshots.ts'
 import { Member } from './member.ts'
 import { Nemesis } from './nemesis.ts'
 import { drawProfile, type FaultKind, type Profile, tickMs } from './profile.ts'
@@ -28,6 +29,7 @@ export interface HistoryResult {
   readonly ticks: number
   readonly committed: number
   readonly counts: ClientCounts
+  readonly snapshots: SnapshotCounts
 }
 
 /** Once the faults are over, everything must be well within this time. It has room for an application's backoff. */
@@ -179,6 +181,7 @@ class Simulation {
       ticks: Math.round(nowMs / tickMs),
       committed: this.#ledger.commitIndex,
       counts: this.#clients.counts,
+      snapshots: this.#ledger.snapshots,
     }
   }
 }

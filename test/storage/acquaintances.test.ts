@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { StorageFullError } from '../../src/errors.ts'
 import type { Standing } from '../../src/node/ports.ts'
 import { AcquaintanceFile, acquaintancesName } from '../../src/storage/acquaintances.ts'
 import { SlotFile } from '../../src/storage/slot-file.ts'
@@ -110,6 +111,31 @@ test('after a failed save every later one fails, too, and nothing of it is belie
   await file.close()
   machine.failPower(losesNothing)
   assert.deepEqual((await open(machine)).load(), new Map())
+})
+
+test('a save that has no room may be made again, and what stood before it stands', async () => {
+  const machine = await machineWithDirectory()
+  const file = await open(machine)
+  await file.save(new Map([['n2', n2]]))
+  machine.takes = ({ kind, bytes }) => (kind === 'write' ? Math.min(bytes, 30) : bytes)
+  await assert.rejects(file.save(new Map([['n3', n3]])), StorageFullError)
+  await assert.rejects(file.save(new Map([['n3', n3]])), StorageFullError)
+  assert.deepEqual((await open(MemoryDisk.holding(machine.files()))).load(), new Map([['n2', n2]]))
+  machine.takes = ({ bytes }) => bytes
+  await file.save(new Map([['n3', n3]]))
+  machine.failPower(losesEverything)
+  assert.deepEqual((await open(machine)).load(), new Map([['n3', n3]]))
+})
+
+test('a sync that finds no room is the end: what is on the disk is not known', async () => {
+  const machine = await machineWithDirectory()
+  const file = await open(machine)
+  machine.before = ({ kind }) => {
+    if (kind === 'sync') throw systemError('ENOSPC', 'no space left', directory)
+  }
+  await assert.rejects(file.save(new Map([['n2', n2]])), isIoError)
+  machine.before = () => {}
+  await assert.rejects(file.save(new Map([['n3', n3]])), isIoError)
 })
 
 test('a disk that fails while the file is opened is a failure of the disk', async () => {

@@ -12,7 +12,7 @@ import type { NodeRecord } from './node-record.ts'
 import { Promises } from './promises.ts'
 import { meaningOf, type ReferenceMachine } from './reference-machine.ts'
 import { Saves } from './saves.ts'
-import { type DurableBytes, Snapshots } from './snapshots.ts'
+import { type DurableBytes, type SnapshotCounts, Snapshots } from './snapshots.ts'
 import { Truth } from './truth.ts'
 
 export class Ledger {
@@ -41,6 +41,10 @@ export class Ledger {
 
   get reference(): ReferenceMachine {
     return this.#log.reference
+  }
+
+  get snapshots(): SnapshotCounts {
+    return this.#snapshots.counts
   }
 
   record(id: NodeId): NodeRecord {

@@ -13,7 +13,15 @@ import type { Truth } from './truth.ts'
 /** What the disk holds of a file for certain; null: it would not survive a power loss under that name. */
 export type DurableBytes = Uint8Array | null
 
+export interface SnapshotCounts {
+  taken: number
+  installed: number
+  restored: number
+  compactions: number
+}
+
 export class Snapshots {
+  readonly counts: SnapshotCounts = { taken: 0, installed: 0, restored: 0, compactions: 0 }
   readonly #truth: Truth
   readonly #log: CommittedLog
 
@@ -24,6 +32,7 @@ export class Snapshots {
 
   /** A node took one of its own state, and takes it for durable. */
   taken(id: NodeId, header: SnapshotHeader, body: Uint8Array, file: SnapshotFile, durable: DurableBytes): void {
+    this.counts.taken++
     const record = this.#truth.record(id)
     this.#check(id, 'takes', header)
     this.#checkState(id, header, body)
@@ -55,12 +64,14 @@ export class Snapshots {
 
   /** The save that installs it has ended. */
   installSaved(id: NodeId, file: SnapshotFile | null, durable: DurableBytes): void {
+    this.counts.installed++
     if (file === null) this.#violated('saved is synced', `${id} has installed a snapshot, and has none`)
     else this.#checkFile(id, file, durable)
   }
 
   /** Its disk may forget the entries through this one. */
   compacted(id: NodeId, through: EntryId): void {
+    this.counts.compactions++
     const record = this.#truth.record(id)
     if (through.index > record.snapshot.index) {
       this.#violated(
@@ -75,6 +86,7 @@ export class Snapshots {
 
   /** A state machine was given this state. */
   restored(id: NodeId, position: number, body: Uint8Array): void {
+    this.counts.restored++
     const state = decodeState(Buffer.from(body).toString())
     const expected = this.#digestAt(position)
     if (state === null || state.position !== position || state.machine.digest !== expected)
