@@ -273,6 +273,7 @@ export class Member {
           foundingConfiguration: { members },
           newIncarnation: Math.floor(this.#random.next() * 2 ** 48).toString(16),
         },
+        newRunId: Math.floor(this.#random.next() * 2 ** 48).toString(16),
         segmentBytes: profile.segmentBytes,
         reserveBytes: profile.reserveBytes,
         after: life.clock.after,
@@ -304,6 +305,7 @@ export class Member {
         encodeEntry,
         acquaintances,
         incarnation: storage.incarnation,
+        run: storage.run,
         observer: { event: (event) => this.#tell(event) },
         raft: profile.raft,
         snapshots: profile.snapshots,
@@ -338,7 +340,7 @@ export class Member {
     const reason = error instanceof Error ? error.message : String(error)
     const isExcused =
       (exitCode === exitCodes.ioError && (this.disk.hasFailed || this.#hasNoRoomToStart(life))) ||
-      (exitCode === exitCodes.dataError && this.disk.hasRotted)
+      (exitCode === exitCodes.dataError && (this.disk.hasRotted || this.hasForgotten))
     if (!isExcused) world.violated('nodes do not give up', `${this.id}: ${reason}${stackOf(error)}`)
     this.#end(life, `gives up: ${reason}`, this.#random.between(0.05, 1))
     this.disk.processCrashed()
