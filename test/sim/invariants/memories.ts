@@ -1,5 +1,5 @@
-// Who has forgotten what it once promised is refused by everybody who knows better. What is known lasts as production says: the data directory that
-// a member was met with for ever, the rest as long as the process that was told of it.
+// Who has forgotten what it once promised is refused by everybody who knows better. What is known lasts as production says: the data directory
+// that a member was met with, and its newest run, for ever, the rest as long as the process that was told of it.
 
 import type { PeerMessage, Run, Standing } from '../../../src/node/ports.ts'
 import type { NodeId } from '../../../src/raft/entry.ts'

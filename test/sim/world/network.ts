@@ -201,10 +201,9 @@ export class Network {
         this.#world.tell(by.id, `net   refuses ${shown.id}: ${refusal}`)
         by.refusals.set(shown.id, refusal)
         shown.refusals.set(by.id, refusal)
-        const accuser = by.events.standing()
-        this.#world.after(shown.owner, this.#flightMs(), () => {
-          if (!this.#isBlocked(shown.id, by.id)) shown.events.disowned(by.id, accuser, refusal)
-        })
+        // The refusal says where the refusing one stands itself.
+        const standing = by.events.standing()
+        this.#world.after(shown.owner, this.#flightMs(), () => shown.events.disowned(by.id, standing, refusal))
         this.#connect(key, connection, this.#random.between(20, 60))
         return
       }
