@@ -142,6 +142,39 @@ describe('a cluster whose leader has a full disk', { skip }, () => {
   })
 })
 
+describe('a cluster with a disk that has not a byte left', { skip }, () => {
+  it('goes on without that node, which waits, and is brought up by a snapshot when there is room', async (t) => {
+    await startOnDisks(t)
+    const full = await cluster.leader()
+    const { child } = full
+    const workload = new Workload(cluster, 'w').start(
+      8,
+      others(full.id).map(({ id }) => id),
+    )
+    await workload.acknowledges(100)
+    // What is given up for the log to go on, others take.
+    await until(`writes of ${full.id} to wait for room`, 30_000, async () => {
+      await diskOf(full.id).fill()
+      const status = await cluster.status(full.id)
+      return status?.isStorageFull && status.isStorageStalled ? true : null
+    })
+    await ledByAnotherThan(full.id)
+    await workload.acknowledges(500)
+    const { text } = await storageCheck(full)
+    assert.match(text, /the disk is full: free some space/)
+    await diskOf(full.id).empty()
+    await statusThat(
+      'has room again',
+      full.id,
+      ({ isStorageFull, isStorageStalled }) => !isStorageFull && !isStorageStalled,
+    )
+    await workload.stop()
+    assert.equal(full.child, child)
+    await assertKept(workload.acknowledged)
+    assert.match(full.log.join(''), /Installed the snapshot of/)
+  })
+})
+
 describe('a cluster whose disks are all full', { skip }, () => {
   it('takes no proposals and says so, answers reads, and goes on by itself when there is room', async (t) => {
     await startOnDisks(t)
