@@ -92,8 +92,8 @@ async function assemble(
   const unlock = await lockDirectory(config.dataDir, onFatal)
   try {
     const storage = await open(config, logger, onFatal)
-    const acquaintances = await AcquaintanceFile.open(nodeDisk, config.dataDir)
-    const machines = await createStateMachines(config, logger, onFatal)
+    const acquaintances = await AcquaintanceFile.open(storage.background, config.dataDir)
+    const machines = await createStateMachines(config, storage.background, logger, onFatal)
     const metrics = createMetrics({ version, node: () => node })
     const node: RaftNode = new RaftNode({
       id: config.nodeId,

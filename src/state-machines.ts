@@ -12,7 +12,7 @@ import type { StateMachine } from './machine/state-machine.ts'
 import type { Applier } from './node/ports.ts'
 import { systemClock } from './node/system-clock.ts'
 import { Cursor } from './storage/cursor.ts'
-import { nodeDisk } from './storage/node-disk.ts'
+import type { Disk } from './storage/disk.ts'
 import type { Logger } from './telemetry/logger.ts'
 
 export interface StateMachines {
@@ -26,8 +26,10 @@ export interface StateMachines {
   close(): Promise<void>
 }
 
+/** What they keep in the data directory goes by way of `disk`. */
 export async function createStateMachines(
   config: Config,
+  disk: Disk,
   logger: Logger,
   onFatal: (error: FatalError) => void,
 ): Promise<StateMachines> {
@@ -36,7 +38,7 @@ export async function createStateMachines(
     for (const undo of closing) await undo()
   }
   const application =
-    config.appUrl === null ? null : await createApplication(config, config.appUrl, logger, onFatal, closing)
+    config.appUrl === null ? null : await createApplication(config, disk, config.appUrl, logger, onFatal, closing)
   if (config.stateMachine === 'app' && application !== null)
     return { applier: application, watcher: null, kv: null, close }
   const machine = createKvMachine(systemClock)
@@ -55,12 +57,13 @@ export function validateKvCommand(kind: 'json' | 'bytes', payload: Uint8Array): 
 
 async function createApplication(
   config: Config,
+  disk: Disk,
   url: string,
   logger: Logger,
   onFatal: (error: FatalError) => void,
   closing: (() => Promise<void>)[],
 ): Promise<Applier> {
-  const cursor = await Cursor.open(nodeDisk, config.dataDir)
+  const cursor = await Cursor.open(disk, config.dataDir)
   const { cluster, nodeId, appTimeoutMs } = config
   const machine: StateMachine = createAppMachine({
     url,

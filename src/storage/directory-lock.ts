@@ -8,6 +8,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { link, readdir, readFile, readlink, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import lockfile from 'proper-lockfile'
 import { exitCodes, FatalError } from '../errors.ts'
@@ -24,7 +25,7 @@ const updateMs = 2_000
 
 /**
  * Creates the directory if it must. Resolves with the function that lets go; rejects with FatalError `temporaryFailure` when another live process
- * holds it. `onCompromised` is told when the lock was taken away: the process must stop at once.
+ * holds it. `onCompromised` is told when the lock was taken away, or cannot be kept: the process must stop at once.
  */
 export async function lockDirectory(
   directory: string,
@@ -41,7 +42,7 @@ export async function lockDirectory(
         lockfilePath: lockPath,
         stale: staleMs,
         update: updateMs,
-        onCompromised: (error) => onCompromised(compromised(directory, error)),
+        onCompromised: (error) => onCompromised(lost(directory, error)),
       }),
     )
     return async () => {
@@ -204,7 +205,11 @@ function lockPathIn(directory: string): string {
   return join(directory, 'lock')
 }
 
-function compromised(directory: string, cause: Error): FatalError {
+/** It was taken away, or the disk has answered with errors for so long that others may take it for stale. */
+function lost(directory: string, cause: Error): FatalError {
+  // The library overwrites the code of a system error.
+  const isDiskFailure = 'errno' in cause && cause.errno !== -constants.errno.ENOENT
+  if (isDiskFailure) return diskFailure(`keep the lock on the data directory ${directory}`, cause)
   return new FatalError(
     exitCodes.temporaryFailure,
     `The lock on the data directory ${directory} was taken away (${cause.message}): another process may be writing there.`,

@@ -9,23 +9,6 @@ let cluster: ClusterProcesses
 
 afterEach(() => cluster.close())
 
-async function acknowledges(workload: Workload, more: number): Promise<void> {
-  const goal = workload.acknowledged.length + more
-  await until(`${more} more acknowledged writes`, 20_000, async () =>
-    workload.acknowledged.length >= goal ? true : null,
-  )
-}
-
-/** The node has applied everything that the others have committed. */
-async function caughtUp(id: string): Promise<void> {
-  const leader = await cluster.leader()
-  const goal = (await cluster.status(leader.id))?.commitIndex ?? 0
-  await until(`${id} to apply index ${goal}`, 20_000, async () => {
-    const status = await cluster.status(id)
-    return status !== null && status.appliedIndex >= goal ? true : null
-  })
-}
-
 describe('a cluster of three sidecars', () => {
   it('elects a leader within five seconds, and every node answers for it', async () => {
     cluster = await ClusterProcesses.prepare({ size: 3 })
@@ -45,16 +28,16 @@ describe('a cluster of three sidecars', () => {
     cluster = await ClusterProcesses.start({ size: 3 })
     const leader = await cluster.leader()
     const workload = new Workload(cluster, 'w').start(16)
-    await acknowledges(workload, 200)
+    await workload.acknowledges(200)
     await cluster.kill(leader.id)
-    await acknowledges(workload, 200)
+    await workload.acknowledges(200)
     const successor = await cluster.leader()
     assert.notEqual(successor.id, leader.id)
     cluster.start(leader.id)
-    await acknowledges(workload, 200)
+    await workload.acknowledges(200)
     await workload.stop()
     for (const { id } of cluster.sidecars) {
-      await caughtUp(id)
+      await cluster.caughtUp(id)
       assert.deepEqual(await missingOn(cluster, id, workload.acknowledged, 'local'), [], `on ${id}`)
     }
   })
@@ -63,14 +46,14 @@ describe('a cluster of three sidecars', () => {
     cluster = await ClusterProcesses.start({ size: 3 })
     await cluster.leader()
     const workload = new Workload(cluster, 'w').start(16)
-    await acknowledges(workload, 300)
+    await workload.acknowledges(300)
     await Promise.all(cluster.sidecars.map(({ id }) => cluster.kill(id)))
     await workload.stop()
     for (const { id } of cluster.sidecars) cluster.start(id)
     const leader = await cluster.leader()
     assert.deepEqual(await missingOn(cluster, leader.id, workload.acknowledged, 'linearizable'), [])
     for (const { id } of cluster.sidecars) {
-      await caughtUp(id)
+      await cluster.caughtUp(id)
       assert.deepEqual(await missingOn(cluster, id, workload.acknowledged, 'local'), [], `on ${id}`)
     }
   })
@@ -82,11 +65,11 @@ describe('a cluster of three sidecars', () => {
     assert(away !== undefined)
     await cluster.kill(away.id)
     const workload = new Workload(cluster, 'w').start(16)
-    await acknowledges(workload, 1000)
+    await workload.acknowledges(1000)
     await workload.stop()
     cluster.start(away.id)
     await until(`${away.id} to serve`, 10_000, () => cluster.status(away.id))
-    await caughtUp(away.id)
+    await cluster.caughtUp(away.id)
     assert.deepEqual(await missingOn(cluster, away.id, workload.acknowledged, 'local'), [])
   })
 
@@ -123,7 +106,7 @@ describe('a cluster of three sidecars', () => {
     // Either it refuses, or it answers with what was written meanwhile: never with the past.
     if (answer.status === 200) assert.equal(read.value, 'new')
     else assert.equal(answer.status, 503)
-    await caughtUp(paused.id)
+    await cluster.caughtUp(paused.id)
     assert.equal((await cluster.status(paused.id))?.role, 'follower')
   })
 

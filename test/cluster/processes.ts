@@ -21,7 +21,7 @@ export interface SidecarProcess {
 
 export interface ClusterOptions {
   readonly size: number
-  /** More settings, by node id. */
+  /** More settings, by node id; DATA_DIR may be one of them. */
   readonly env?: (id: string, index: number) => Record<string, string>
   /** Where the data directories are made; the system's temporary directory by default. */
   readonly parentDir?: string
@@ -38,12 +38,15 @@ export interface Status {
   readonly commitIndex: number
   readonly appliedIndex: number
   readonly lastIndex: number
+  readonly isStorageFull: boolean
+  readonly isStorageStalled: boolean
 }
 
 export class ClusterProcesses {
   readonly directory: string
   readonly sidecars: readonly SidecarProcess[]
   readonly #program: readonly string[]
+  #isClosed = false
 
   private constructor(directory: string, sidecars: readonly SidecarProcess[], program: readonly string[]) {
     this.directory = directory
@@ -62,7 +65,8 @@ export class ClusterProcesses {
     }))
     const members = nodes.map(({ id, peerAddress }) => `${id}=${peerAddress}`).join(',')
     const sidecars = nodes.map(({ id, peerAddress, apiPort }, i): SidecarProcess => {
-      const dataDir = join(directory, id)
+      const own = options.env?.(id, i) ?? {}
+      const dataDir = own.DATA_DIR ?? join(directory, id)
       return {
         id,
         peerAddress,
@@ -77,7 +81,7 @@ export class ClusterProcesses {
           PEER_LISTEN: peerAddress,
           DATA_DIR: dataDir,
           API_LISTEN: `127.0.0.1:${apiPort}`,
-          ...options.env?.(id, i),
+          ...own,
         },
         child: null,
         log: [],
@@ -151,8 +155,26 @@ export class ClusterProcesses {
     })
   }
 
+  /** Waits until this node has applied everything that is committed now. */
+  async caughtUp(id: string): Promise<void> {
+    const goal = await until('a leader that says what is committed', 20_000, async () => {
+      const leader = await this.leader()
+      return (await this.status(leader.id))?.commitIndex ?? null
+    })
+    await until(`${id} to apply index ${goal}`, 20_000, async () => {
+      const status = await this.status(id)
+      return status !== null && status.appliedIndex >= goal ? true : null
+    })
+  }
+
+  /** Whoever still works with it should stop. */
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
   /** Ends every process and removes the directories. */
   async close(): Promise<void> {
+    this.#isClosed = true
     await Promise.all(this.sidecars.map(({ id }) => this.kill(id)))
     await rm(this.directory, { recursive: true, force: true })
   }

@@ -39,27 +39,11 @@ async function status({ apiUrl }: SidecarProcess): Promise<FullStatus> {
   return (await response.json()) as FullStatus
 }
 
-async function acknowledges(workload: Workload, more: number): Promise<void> {
-  const goal = workload.acknowledged.length + more
-  await until(`${more} more acknowledged writes`, 30_000, async () =>
-    workload.acknowledged.length >= goal ? true : null,
-  )
-}
-
 async function writes(count: number, name: string): Promise<Workload> {
   const workload = new Workload(cluster, name).start(8)
-  await acknowledges(workload, count)
+  await workload.acknowledges(count)
   await workload.stop()
   return workload
-}
-
-/** This node has applied everything that is committed now. */
-async function caughtUp(id: string): Promise<void> {
-  const leader = await cluster.leader()
-  const goal = (await cluster.status(leader.id))?.commitIndex ?? 0
-  await until(`${id} to apply index ${goal}`, 20_000, async () =>
-    ((await cluster.status(id))?.appliedIndex ?? 0) >= goal ? true : null,
-  )
 }
 
 async function aFollower(): Promise<SidecarProcess> {
@@ -85,7 +69,7 @@ describe('a cluster that takes snapshots often', () => {
     cluster.start(away.id)
     await until(`${away.id} to serve`, 10_000, () => cluster.status(away.id))
     const after = await writes(100, 'after')
-    await caughtUp(away.id)
+    await cluster.caughtUp(away.id)
     for (const { acknowledged } of [early, meanwhile, after])
       assert.deepEqual(await missingOn(cluster, away.id, acknowledged, 'local'), [])
     assert.match(away.log.join(''), /Installed the snapshot of/)
@@ -99,14 +83,14 @@ describe('a cluster that takes snapshots often', () => {
     })
     const workload = new Workload(cluster, 'w').start(16)
     for (let round = 0; round < 4; round++) {
-      await acknowledges(workload, 150)
+      await workload.acknowledges(150)
       await Promise.all(cluster.sidecars.map(({ id }) => cluster.kill(id)))
       for (const { id } of cluster.sidecars) cluster.start(id)
     }
-    await acknowledges(workload, 150)
+    await workload.acknowledges(150)
     await workload.stop()
     for (const { id } of cluster.sidecars) {
-      await caughtUp(id)
+      await cluster.caughtUp(id)
       assert.deepEqual(await missingOn(cluster, id, workload.acknowledged, 'local'), [], `on ${id}`)
       const { snapshot, firstIndex } = await status(cluster.get(id))
       assert(snapshot !== null && snapshot.index >= firstIndex - 1)
@@ -130,11 +114,11 @@ describe('a cluster that takes snapshots often', () => {
     Object.assign(away.env, { APP_URL: fresh.url })
     cluster.start(away.id)
     await until(`${away.id} to serve`, 10_000, () => cluster.status(away.id))
-    await caughtUp(away.id)
+    await cluster.caughtUp(away.id)
     const leader = await cluster.leader()
     const reference = applications[cluster.sidecars.indexOf(leader)]
     assert(reference !== undefined)
-    await caughtUp(leader.id)
+    await cluster.caughtUp(leader.id)
     assert.deepEqual([...fresh.state].sort(), [...reference.state].sort())
     for (const { key, value } of acknowledged) assert.equal(fresh.state.get(key), value)
     assert(fresh.restores > 0)
@@ -157,7 +141,7 @@ describe('a backup', () => {
     cluster = await ClusterProcesses.start({ size: 3, env: () => often })
     const follower = await aFollower()
     const { acknowledged } = await writes(200, 'w')
-    await caughtUp(follower.id)
+    await cluster.caughtUp(follower.id)
     const file = join(cluster.directory, 'backup')
     await command(follower.env, 'snapshot', file, '--api', follower.apiUrl)
     const old = await ClusterProcesses.prepare({ size: 1 })
@@ -195,7 +179,7 @@ describe('a member that lost its memory', () => {
     cluster = await ClusterProcesses.start({ size: 3 })
     const forgetful = await aFollower()
     await writes(50, 'w')
-    await caughtUp(forgetful.id)
+    await cluster.caughtUp(forgetful.id)
     await cluster.kill(forgetful.id)
     const aside = join(cluster.directory, 'aside')
     await rename(forgetful.dataDir, aside)
@@ -264,7 +248,7 @@ async function refusalBy(other: SidecarProcess, { id: wanted }: SidecarProcess):
 async function isWholeAgain(member: SidecarProcess): Promise<void> {
   if (member.child === null) cluster.start(member.id)
   await until(`${member.id} to serve`, 20_000, () => cluster.status(member.id))
-  await caughtUp(member.id)
+  await cluster.caughtUp(member.id)
   for (const other of cluster.sidecars) {
     await until(`${other.id} to take ${member.id}`, 20_000, async () =>
       (await refusalBy(other, member)) === null ? true : null,

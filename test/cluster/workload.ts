@@ -1,6 +1,6 @@
-// Clients that write distinct keys to a cluster of sidecars for as long as they are told to, and remember what was acknowledged.
+// Clients that write distinct keys to a cluster of sidecars until they are told to stop, and remember what was acknowledged.
 
-import type { ClusterProcesses } from './processes.ts'
+import { type ClusterProcesses, until } from './processes.ts'
 
 export interface Acknowledged {
   readonly key: string
@@ -10,7 +10,7 @@ export interface Acknowledged {
 
 export class Workload {
   readonly acknowledged: Acknowledged[] = []
-  /** Answers that were not 200, by status and code. */
+  /** Answers that were not 200, by status, code and outcome. */
   readonly failures = new Map<string, number>()
   #stopped = false
   #running: Promise<unknown> = Promise.resolve()
@@ -24,9 +24,18 @@ export class Workload {
     this.#name = name
   }
 
-  start(clients: number): this {
-    this.#running = Promise.all(Array.from({ length: clients }, (_, i) => this.#client(i)))
+  /** The clients go from node to node, of all or of those `through` which alone they write. */
+  start(clients: number, through: readonly string[] = this.#cluster.sidecars.map(({ id }) => id)): this {
+    this.#running = Promise.all(Array.from({ length: clients }, (_, i) => this.#client(i, through)))
     return this
+  }
+
+  /** Waits for so many more writes to be acknowledged from now on. */
+  async acknowledges(more: number): Promise<void> {
+    const goal = this.acknowledged.length + more
+    await until(`${more} more acknowledged writes`, 30_000, async () =>
+      this.acknowledged.length >= goal ? true : null,
+    )
   }
 
   async stop(): Promise<void> {
@@ -45,9 +54,9 @@ export class Workload {
         body: JSON.stringify({ op: 'set', key, value }),
         signal: AbortSignal.timeout(10_000),
       })
-      const body = (await response.json()) as { index: number; code?: string }
+      const body = (await response.json()) as { index: number; code?: string; outcome?: string }
       if (response.status !== 200) {
-        this.#failed(`${response.status} ${body.code}`)
+        this.#failed(`${response.status} ${body.code} ${body.outcome}`)
         return null
       }
       const acknowledged = { key, value, index: body.index }
@@ -59,15 +68,11 @@ export class Workload {
     }
   }
 
-  async #client(number: number): Promise<void> {
-    const { sidecars } = this.#cluster
-    for (let i = number; !this.#stopped; i++) {
-      const sidecar = sidecars[i % sidecars.length]
-      if (sidecar === undefined || sidecar.child === null) {
-        await new Promise((resolve) => setTimeout(resolve, 5))
-        continue
-      }
-      await this.write(sidecar.id)
+  async #client(number: number, through: readonly string[]): Promise<void> {
+    for (let i = number; !this.#stopped && !this.#cluster.isClosed; i++) {
+      const id = through[i % through.length] as string
+      if (this.#cluster.get(id).child !== null) await this.write(id)
+      else await new Promise((resolve) => setTimeout(resolve, 5))
     }
   }
 
@@ -76,7 +81,7 @@ export class Workload {
   }
 }
 
-/** Reads each key on the given node and names those that are missing or hold something else. */
+/** Reads each key on the given node and names those that are missing, hold something else, or were written twice. */
 export async function missingOn(
   cluster: ClusterProcesses,
   id: string,
@@ -90,9 +95,10 @@ export async function missingOn(
     Array.from({ length: 8 }, async () => {
       for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
         const response = await fetch(`${cluster.get(id).apiUrl}/v1/kv/${next.key}${query}`)
-        const body = (await response.json()) as { value?: number; modifiedIndex?: number }
-        if (response.status !== 200 || body.value !== next.value || body.modifiedIndex !== next.index)
-          missing.push(next.key)
+        const body = (await response.json()) as { value?: number; createdIndex?: number; modifiedIndex?: number }
+        const isSame =
+          body.value === next.value && body.createdIndex === next.index && body.modifiedIndex === next.index
+        if (response.status !== 200 || !isSame) missing.push(next.key)
       }
     }),
   )

@@ -1,4 +1,4 @@
-// A real ext4 of its own for a test: a file that is mounted over a loop device. It can be filled, and it can lose power under whoever writes to it.
+// A real ext4 of its own for a test: a file that is mounted over a loop device. It can be filled, hang, and lose power under whoever writes to it.
 // Needs root and a few tools; where they are missing the test that wants one says so and is skipped.
 
 import { execFile, spawnSync } from 'node:child_process'
@@ -20,6 +20,8 @@ mkdir "$directory/mnt"
 mkfs.ext4 -q -F "$directory/image"
 mount -o loop "$directory/image" "$directory/mnt"
 python3 -c 'import fcntl'
+fsfreeze --freeze "$directory/mnt"
+fsfreeze --unfreeze "$directory/mnt"
 `
 
 /** FS_IOC_SHUTDOWN with NOLOGFLUSH: what is not on the disk by now never gets there, and every open file answers EIO. */
@@ -40,6 +42,7 @@ export class LoopDisk {
   readonly path: string
   readonly #image: string
   readonly #filler: string
+  #isFrozen = false
 
   private constructor(directory: string) {
     this.path = join(directory, 'mnt')
@@ -52,6 +55,7 @@ export class LoopDisk {
     const directory = await mkdtemp(join(tmpdir(), 'raft-loop-'))
     const disk = new LoopDisk(directory)
     t.after(async () => {
+      await disk.thaw()
       await disk.#unmount().catch(() => run('umount', ['--lazy', disk.path]))
       await rm(directory, { recursive: true, force: true })
     })
@@ -94,6 +98,18 @@ export class LoopDisk {
   /** The power fails. */
   async shutDown(): Promise<void> {
     await run('python3', ['-c', shutDown, this.path])
+  }
+
+  /** Whoever writes to it, or makes anything durable, waits until `thaw`, and cannot be killed meanwhile: not even a write to the page cache returns. */
+  async freeze(): Promise<void> {
+    await run('fsfreeze', ['--freeze', this.path])
+    this.#isFrozen = true
+  }
+
+  async thaw(): Promise<void> {
+    if (!this.#isFrozen) return
+    await run('fsfreeze', ['--unfreeze', this.path])
+    this.#isFrozen = false
   }
 
   /** The power is back. Whoever had files open here must have ended. */

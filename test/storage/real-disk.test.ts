@@ -183,6 +183,18 @@ test('a full disk is locked in the room of the reserve; without one it is refuse
   assert.deepEqual(await readdir(directory), before)
 })
 
+test('a disk that fails under a process which writes nothing is found out when its lock is to be kept', {
+  skip,
+}, async (t) => {
+  const disk = await LoopDisk.make(t, 16)
+  const failures: FatalError[] = []
+  await lockDirectory(`${disk.path}/data`, (failure) => failures.push(failure))
+  await disk.shutDown()
+  await until('the failure is found', () => failures.length > 0)
+  assert.equal(failures[0]?.exitCode, exitCodes.ioError)
+  assert.match(failures[0].message, /^Cannot keep the lock on the data directory .*EIO.*The process must stop/)
+})
+
 test('power lost under a writer, again and again: what was acknowledged is there; EIO ends it', { skip }, async (t) => {
   const seed = Date.now() % 1_000_000
   t.diagnostic(`seed ${seed}`)
