@@ -504,8 +504,14 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'emptied member let in',
     'node/acquaintances.ts',
-    'if (shown.incarnation !== known.incarnation)',
-    'if (shown.incarnation === null)',
+    'const what = this.#otherDirectory(known, shown) ?? this.#lessThanBefore',
+    'const what = this.#lessThanBefore',
+  ),
+  bug(
+    'older copy of a directory let in',
+    'node/acquaintances.ts',
+    'if (then === null || then === run.id) return null',
+    'if (then !== undefined) return null',
   ),
   bug(
     'member let in with an older term',
