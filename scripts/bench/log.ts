@@ -48,13 +48,14 @@ async function appendRate(): Promise<void> {
     for (let at = 0; at < bareBytes; at += 1024 * 1024) writeSync(bare, Buffer.alloc(1024 * 1024), 0, 1024 * 1024, at)
     await synced(bare)
     const group = 64
-    const groups = 1000
+    // Short turns, so that a busy moment of the machine meets both.
+    const groups = 200
     const rates: { readonly ours: number; readonly bare: number }[] = []
     let index = 0
     let position = 0
     await storage.save({ id: 1, hardState: { currentTerm: 1, votedFor: null }, snapshot: null, entries: [] })
     let id = 1
-    for (let round = 0; round < 7; round++) {
+    for (let round = 0; round < 41; round++) {
       const lists = Array.from({ length: groups }, () =>
         Array.from({ length: group }, () => command(++index, payloadBytes, keys)),
       )
