@@ -39,6 +39,7 @@ export async function writeLog(options: LogOptions): Promise<void> {
       foundingConfiguration: { members },
       newIncarnation: createHash('sha256').update(nodeId).digest('hex').slice(0, 16),
     },
+    newRunId: 'bench',
     after: systemClock.after,
     reserveBytes: 0,
   })

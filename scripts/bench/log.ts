@@ -39,6 +39,7 @@ async function appendRate(): Promise<void> {
       disk: nodeDisk,
       directory: join(cluster.directory, 'append'),
       identity: { cluster: 'bench', nodeId: 'n1', foundingConfiguration: { members: [] }, newIncarnation: '01' },
+      newRunId: 'bench',
       after: systemClock.after,
       reserveBytes: 0,
     })

@@ -53,7 +53,17 @@ async function runMany(options: { from: number; seeds: number; jobs: number; kee
   const { from, seeds } = options
   console.log(`${seeds} histories from seed ${from} on`)
   const startedMs = performance.now()
-  const total = { histories: 0, failed: 0, ticks: 0, events: 0, committed: 0, acknowledged: 0, reads: 0 }
+  const total = {
+    histories: 0,
+    failed: 0,
+    ticks: 0,
+    events: 0,
+    committed: 0,
+    acknowledged: 0,
+    reads: 0,
+    taken: 0,
+    installed: 0,
+  }
   await runSeeds({
     ...options,
     onReport: (report) => {
@@ -63,6 +73,8 @@ async function runMany(options: { from: number; seeds: number; jobs: number; kee
       total.committed += report.committed
       total.acknowledged += report.counts.acknowledged
       total.reads += report.counts.reads
+      total.taken += report.snapshots.taken
+      total.installed += report.snapshots.installed
       if (report.violation === null) return true
       total.failed++
       describeFailure(report)
@@ -73,7 +85,7 @@ async function runMany(options: { from: number; seeds: number; jobs: number; kee
   console.log(
     `${total.histories} histories, ${total.failed} failed; ${seconds.toFixed(1)} s, ${(total.histories / seconds).toFixed(1)} histories/s ` +
       `(${(total.ticks / 1000 / seconds).toFixed(1)} of 1,000 ticks); ${total.events} events, ${total.committed} entries committed, ` +
-      `${total.acknowledged} writes acknowledged, ${total.reads} reads`,
+      `${total.acknowledged} writes acknowledged, ${total.reads} reads, ${total.taken} snapshots taken, ${total.installed} installed`,
   )
   return total.failed === 0 ? 0 : 1
 }

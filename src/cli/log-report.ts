@@ -15,6 +15,7 @@ export function logReport({ path, heldBy, inspection }: Looked): object {
   const damage = verdict.kind === 'damaged' ? verdict.damage : null
   const identity = metafile?.content?.identity ?? null
   const hardState = metafile?.content?.hardState ?? null
+  const run = metafile?.content ? { run: metafile.content.run } : null
   return {
     dataDir: path,
     heldBy,
@@ -26,7 +27,7 @@ export function logReport({ path, heldBy, inspection }: Looked): object {
       remedy: damage.remedy,
     },
     tornTail: verdict.kind === 'torn' ? verdict.tail : null,
-    metafile: metafile && { slots: metafile.slots, ...identity, ...hardState },
+    metafile: metafile && { slots: metafile.slots, ...identity, ...hardState, ...run },
     log: log && { ...log, isSuperseded: isLogSuperseded },
     mark: mark && { ...mark.position, index: mark.index },
     snapshots,
@@ -49,13 +50,15 @@ function factsOf({ path, heldBy, inspection }: Looked): string[][] {
     facts.push(['Held', `by process ${heldBy}: it may write meanwhile, so that the end may be moving`])
   const { metafile, log, isLogSuperseded, mark } = inspection
   if (metafile?.content) {
-    const { identity, hardState } = metafile.content
+    const { identity, hardState, run } = metafile.content
     const { cluster, nodeId, incarnation, foundingConfiguration, restoredFrom } = identity
     facts.push(['Node', `${nodeId} of cluster ${cluster}, incarnation ${incarnation}`])
     const ids = foundingConfiguration?.members.map((member) => member.id).join(', ')
     const backup = restoredFrom && `${restoredFrom.lastIncluded.index} of term ${restoredFrom.lastIncluded.term}`
     const founded = backup === null ? 'founded' : `made from a backup through entry ${backup},`
     facts.push(['Cluster', ids === undefined ? 'joined' : `${founded} with ${ids}`])
+    // Of two copies, what tells which is the older one.
+    facts.push(['Runs', run === null ? 'none' : `${run.number}, the last one ${run.id}`])
     const { currentTerm, votedFor } = hardState
     facts.push(['Term', `${currentTerm}, ${votedFor === null ? 'no vote given' : `vote given to ${votedFor}`}`])
   }

@@ -9,7 +9,7 @@ import type { Message } from '../raft/messages.ts'
 import { Raft } from '../raft/raft.ts'
 import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { RaftOptions } from '../raft/state.ts'
-import type { Input, Proposal, ProposalOutcome, Save, Work } from '../raft/work.ts'
+import type { Input, Save, Work } from '../raft/work.ts'
 import { Acquaintances } from './acquaintances.ts'
 import type {
   AppliedCommand,
@@ -22,7 +22,8 @@ import type {
   ProposalCounters,
   SnapshotView,
 } from './contract.ts'
-import { type Forwarders, Forwarding, nobody } from './forwarding.ts'
+import { Forwarding } from './forwarding.ts'
+import { HandOver } from './hand-over.ts'
 import { Installation } from './installation.ts'
 import type {
   AcquaintanceStore,
@@ -31,6 +32,7 @@ import type {
   CommittedEntries,
   NodeObserver,
   PeerMessage,
+  Run,
   Standing,
   Storage,
   StoredSnapshot,
@@ -39,6 +41,7 @@ import type {
 import { type ProposalLimits, Proposals } from './proposals.ts'
 import { Reads } from './reads.ts'
 import { Saves } from './saves.ts'
+import { chunkBytes } from './snapshot-sender.ts'
 import { SnapshotTaker } from './snapshot-taker.ts'
 import { openBackup, Snapshots, viewOf } from './snapshots.ts'
 import { describeStatus } from './status.ts'
@@ -48,6 +51,8 @@ export interface NodeOptions {
   readonly storage: Storage
   /** Of the data directory. */
   readonly incarnation: string
+  /** Of this process on it. */
+  readonly run: Run
   /** What is known of the peers, over restarts. */
   readonly acquaintances: AcquaintanceStore
   readonly transport: Transport
@@ -76,6 +81,8 @@ export interface NodeOptions {
     readonly threshold: number
     /** To one follower. */
     readonly bytesPerSecond: number
+    /** At a time; 256 KiB by default, which is the most. */
+    readonly chunkBytes?: number
   }
   readonly limits: Pick<ProposalLimits, 'maxPendingProposals' | 'maxPendingBytes'>
   /** What the application of this node is reached at, for `leader()`. */
@@ -97,12 +104,11 @@ export class RaftNode implements Node {
   readonly #raft: Raft
   readonly #proposals: Proposals
   readonly #reads: Reads
-  readonly #forwarding: Forwarding
+  readonly #handOver: HandOver
   readonly #acquaintances: Acquaintances
   readonly #saves: Saves
   readonly #snapshotTaker: SnapshotTaker
   readonly #snapshots: Snapshots
-  readonly #origin: number
   readonly #tickIntervalMs: number
   readonly #startedMs: number
   #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new'
@@ -111,8 +117,6 @@ export class RaftNode implements Node {
   #cancelTimer: () => void = () => {}
   #cancelAnnouncement: (() => void) | null = null
   #inputs: Input[] = []
-  /** The leader of this term refused: it is asked again after the next tick, not as fast as messages go to and fro. */
-  #refusedTerm = 0
   #stop: Promise<void> | null = null
   #commitIndex: number
   readonly #installation = new Installation()
@@ -125,8 +129,8 @@ export class RaftNode implements Node {
     this.#startedMs = clock.monotonicMs()
     // Ten ticks a heartbeat: fine enough for every timeout, and nothing for an idle process.
     this.#tickIntervalMs = Math.min(Math.max(raft.heartbeatIntervalMs / 10, 2), 30)
-    this.#origin = random48(random)
-    this.#proposals = new Proposals(this.#origin, { ...limits, leaderPatienceMs: raft.electionTimeoutMaxMs })
+    const origin = random48(random)
+    this.#proposals = new Proposals(origin, { ...limits, leaderPatienceMs: raft.electionTimeoutMaxMs })
     this.#reads = new Reads({
       firstReadId: random48(random),
       maxWaiting: limits.maxPendingProposals,
@@ -134,7 +138,7 @@ export class RaftNode implements Node {
     })
     const { id, storage, encodeEntry, transport, observer, applier, snapshots } = options
     const onFailure = (error: unknown) => this.#fail(error)
-    this.#forwarding = new Forwarding({
+    const forwarding = new Forwarding({
       id,
       transport,
       maxMessageBytes: raft.maxMessageBytes,
@@ -142,6 +146,15 @@ export class RaftNode implements Node {
     })
     this.#raft = new Raft({ ...raft, id, recovered: storage.recovered, encodeEntry, random }, this.#startedMs)
     this.#acquaintances = new Acquaintances({ id, store: options.acquaintances, after: clock.after, onFailure })
+    this.#handOver = new HandOver({
+      origin,
+      raft: this.#raft,
+      proposals: this.#proposals,
+      forwarding,
+      transport,
+      clock,
+      maxBatches: raft.maxInFlightMessages,
+    })
     const onSaved = (save: Save) => this.#saved(save)
     this.#saves = new Saves({ storage, transport, clock, observer, onSaved, onFailure })
     this.#snapshotTaker = new SnapshotTaker({
@@ -162,7 +175,9 @@ export class RaftNode implements Node {
       clock,
       observer,
       bytesPerSecond: snapshots.bytesPerSecond,
+      chunkBytes: snapshots.chunkBytes ?? chunkBytes,
       repeatAfterMs: raft.electionTimeoutMinMs,
+      patienceMs: 10 * raft.electionTimeoutMaxMs,
       onReceived: (received) => {
         this.#installation.arrived(received)
         const { from, term, header } = received
@@ -212,6 +227,7 @@ export class RaftNode implements Node {
     await transport.start({
       standing: () => this.#standing(),
       greeted: (id, standing) => this.#acquaintances.greeted(id, standing),
+      disowned: (by, standing, sentence) => this.#disowned(by, standing, sentence),
       received: (message) => this.#guard(() => this.#received(message)),
       peerUp: (id) => this.#guard(() => this.#peer(id, true)),
       peerDown: (id) => this.#guard(() => this.#peer(id, false)),
@@ -331,19 +347,11 @@ export class RaftNode implements Node {
     if (this.#state === 'stopped') return
     switch (message.type) {
       case 'ForwardedProposals':
-        this.#forwarding.received(message)
+        this.#handOver.received(message)
         break
-      case 'ForwardRefused': {
-        if (message.origin !== this.#origin) return
-        const { reason } = message
-        const isFull = reason === 'tail-full' || reason === 'storage-full'
-        if (!isFull) this.#refusedTerm = message.term
-        for (const sequence of message.sequences) {
-          if (isFull) this.#proposals.refuseFull(sequence, message.term, reason)
-          else this.#proposals.requeue(sequence, message.term, this.#options.clock.monotonicMs())
-        }
+      case 'ForwardRefused':
+        this.#handOver.refused(message, this.#options.clock.monotonicMs())
         break
-      }
       case 'SnapshotOffer':
       case 'SnapshotChunk':
       case 'SnapshotAck':
@@ -369,8 +377,16 @@ export class RaftNode implements Node {
   }
 
   #standing(): Standing {
+    const { incarnation, run } = this.#options
     const { durableTerm, log } = this.#raft
-    return { incarnation: this.#options.incarnation, currentTerm: durableTerm, lastIndex: log.heldIndex }
+    return { incarnation, run, currentTerm: durableTerm, lastIndex: log.heldIndex }
+  }
+
+  /** Any doubt stops this node. There is none about one that has itself forgotten: what it remembers is of another past than this cluster's. */
+  #disowned(by: NodeId, standing: Standing, sentence: string): void {
+    if (this.#acquaintances.judge(by, standing) !== null) return
+    const end = `If it is ${by} that does not belong here, stop that one and start ${this.id} again.`
+    this.#fail(new FatalError(exitCodes.dataError, `${by} refuses this node. ${sentence} ${end}`))
   }
 
   #peer(id: NodeId, connected: boolean): void {
@@ -413,57 +429,22 @@ export class RaftNode implements Node {
     for (const input of inputs) this.#raft.step(nowMs, input)
     if (this.#tickDue) {
       this.#tickDue = false
-      this.#refusedTerm = 0
+      this.#handOver.tick()
       this.#watchStorage(nowMs)
-      this.#raft.step(nowMs, { type: 'tick' })
+      this.#raft.step(nowMs, { type: 'tick', neededFrom: this.#neededFrom() })
       this.#snapshotTaker.tick()
       this.#proposals.expire(nowMs)
       this.#reads.tick(nowMs, this.#raft.leader !== null, this.appliedIndex)
     }
-    const mayHandOver = this.#mayHandOver()
-    const forwarders = mayHandOver ? this.#takeForwarded(nowMs) : nobody
-    if (mayHandOver) this.#handOverQueued(nowMs)
+    this.#handOver.run(nowMs)
     const readId = this.#reads.takeQuestion(nowMs)
     if (readId !== null) this.#raft.step(nowMs, { type: 'readIndex', readId })
-    this.#perform(this.#raft.takeWork(), forwarders, nowMs)
+    this.#perform(this.#raft.takeWork(), nowMs)
     this.#snapshots.reconcile()
     this.#reportRole()
   }
 
-  /**
-   * One batch under way, and everything that arrives meanwhile is the next: on a leader, the log, the disk and the followers then take few large
-   * steps instead of many small ones out of step with each other.
-   */
-  #mayHandOver(): boolean {
-    const { role } = this.#raft
-    return role.name !== 'leader' || role.uncommitted.length < this.#options.raft.maxInFlightMessages
-  }
-
-  /** Commands that followers passed on; returns who passed on which origin, for refusals. */
-  #takeForwarded(nowMs: number): Forwarders {
-    return this.#forwarding.take(this.#raft.currentTerm, (proposals, forwardedBy) => {
-      this.#raft.step(nowMs, { type: 'propose', proposals, unixMs: this.#options.clock.unixMs(), forwardedBy })
-    })
-  }
-
-  #handOverQueued(nowMs: number): void {
-    if (!this.#proposals.hasQueued) return
-    const { role, currentTerm, leader } = this.#raft
-    if (role.name === 'leader') {
-      if (role.transfer !== null) return
-      const proposals = this.#proposals
-        .takeQueued(currentTerm)
-        .map(({ kind, payload, sequence }): Proposal => ({ kind, payload, sequence, origin: this.#origin }))
-      const unixMs = this.#options.clock.unixMs()
-      this.#raft.step(nowMs, { type: 'propose', proposals, unixMs })
-      return
-    }
-    if (this.#refusedTerm === currentTerm) return
-    if (leader === null || !this.#options.transport.peers().some((peer) => peer.id === leader && peer.connected)) return
-    this.#forwarding.pass(this.#proposals.takeQueued(currentTerm), this.#origin, leader, currentTerm)
-  }
-
-  #perform(work: Work, forwarders: Forwarders, nowMs: number): void {
+  #perform(work: Work, nowMs: number): void {
     const { transport } = this.#options
     for (const message of work.send) transport.send(message)
     if (work.save !== null) this.#save(work.save, nowMs)
@@ -474,7 +455,7 @@ export class RaftNode implements Node {
       this.#options.observer.event({ type: 'compacted', firstIndex: work.compactThrough.index + 1 })
     }
     for (const snapshot of work.snapshots) this.#snapshots.send(snapshot)
-    if (work.proposals.length > 0) this.#answerRefused(work.proposals, forwarders, nowMs)
+    if (work.proposals.length > 0) this.#handOver.answer(work.proposals, nowMs)
     if (work.configuration !== null) {
       transport.setMembers(work.configuration.configuration.members)
       this.#options.observer.event({ type: 'configuration', ...work.configuration })
@@ -514,15 +495,6 @@ export class RaftNode implements Node {
     watcher?.commit(index)
   }
 
-  #answerRefused(outcomes: readonly ProposalOutcome[], forwarders: Forwarders, nowMs: number): void {
-    const term = this.#raft.currentTerm
-    for (const { sequence, refused } of this.#forwarding.refused(outcomes, forwarders, term)) {
-      if (refused === null) continue
-      if (refused === 'tail-full' || refused === 'storage-full') this.#proposals.refuseFull(sequence, term, refused)
-      else this.#proposals.requeue(sequence, term, nowMs)
-    }
-  }
-
   #committed(commitIndex: number, nowMs: number): void {
     const from = this.#commitIndex + 1
     this.#commitIndex = commitIndex
@@ -535,7 +507,7 @@ export class RaftNode implements Node {
     this.#announceSoon()
     this.#options.applier.commit(commitIndex)
     this.#options.watcher?.commit(commitIndex)
-    if (this.#proposals.hasQueued || this.#forwarding.hasReceived) this.#scheduleTurn()
+    if (this.#handOver.isWaiting) this.#scheduleTurn()
   }
 
   #announceSoon(): void {
@@ -583,11 +555,15 @@ export class RaftNode implements Node {
     this.#reads.applied(appliedIndex)
   }
 
-  /** What the log says of the last entry of a snapshot; null when it has left the log. */
-  #describe(index: number): SnapshotMetadata | null {
-    const { log } = this.#raft
+  /** What the log says of the last entry of a snapshot. */
+  #describe(index: number): SnapshotMetadata {
+    const { log, durableTerm } = this.#raft
     const term = log.termAt(index)
-    if (term === null) return null
+    const refused = (why: string) =>
+      new SnapshotError('snapshot-failed', `Cannot use a snapshot through ${index}: ${why}`)
+    if (term === null) throw refused('one of the leader has taken its place')
+    // A crash now would leave a snapshot of a term that this node never heard of.
+    if (term > durableTerm) throw refused(`its term ${term} is not on the disk yet`)
     // Cluster time at the end of the log: what comes behind the snapshot does not go back behind it either way.
     return {
       lastIncluded: { index, term },

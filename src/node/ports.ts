@@ -152,21 +152,32 @@ export interface Peer {
   readonly refusal: string | null
 }
 
+/** Which start of a process on its data directory this is. Durable before the process says anything. */
+export interface Run {
+  /** Counts from 1. */
+  readonly number: number
+  /** Drawn at random at each start: a copy of the directory goes on with another than the original. */
+  readonly id: string
+  /** The ids of the runs before it, the newest first, as far back as they are kept. */
+  readonly former: readonly string[]
+}
+
 /** What a node shows of itself in each handshake, so that one that forgot something is found out. */
 export interface Standing {
   /** Drawn at random when the data directory was made: an emptied one has another. */
   readonly incarnation: string
+  readonly run: Run
   /** Durable. */
   readonly currentTerm: number
   /** Durable; a snapshot's last entry counts. */
   readonly lastIndex: number
 }
 
-/** What each other node was last known to have shown and acknowledged, over restarts of this one. */
+/** What each other node was last known to have shown and acknowledged, over restarts of this one; of its run, only the number and the id. */
 export interface AcquaintanceStore {
   /** What was last saved; empty when nothing was. */
   load(): ReadonlyMap<NodeId, Standing>
-  /** Resolves once it is durable. One call at a time. */
+  /** Resolves once it is durable. One call at a time. Rejects with StorageFullError when there is no room for it: try again. */
   save(standings: ReadonlyMap<NodeId, Standing>): Promise<void>
 }
 
@@ -179,6 +190,8 @@ export interface TransportEvents {
    * member has restarted, because a greeting may be overtaken by what the same process acknowledged since, on another link.
    */
   greeted(id: NodeId, standing: Standing): Promise<string | null>
+  /** A member refuses this node, in a sentence, as one that has forgotten what it promised; and shows where it stands itself. May come again. */
+  disowned(by: NodeId, standing: Standing, sentence: string): void
   received(message: PeerMessage): void
   /** The connection that this node sends to the peer over is up. */
   peerUp(id: NodeId): void

@@ -14,8 +14,13 @@ export interface SnapshotSenderOptions {
   readonly transport: Pick<Transport, 'send'>
   readonly clock: Pick<Clock, 'after' | 'monotonicMs'>
   readonly bytesPerSecond: number
+  /** At a time; the constant of that name is the default, and the most. */
+  readonly chunkBytes?: number
   /** Nothing was heard for so long: the snapshot is offered again. */
   readonly repeatAfterMs: number
+  /** The follower answers and gets no further, for so long: the log is kept for it no longer. */
+  readonly patienceMs: number
+  readonly onStuck: () => void
   /** The follower has all of it, for the first time. */
   readonly onSent: (durationMs: number) => void
   /** The snapshot could not be read. */
@@ -23,12 +28,14 @@ export interface SnapshotSenderOptions {
 }
 
 export const chunkBytes = 256 * 1024
+const windowChunks = 8
 /** Sent and not acknowledged, within a chunk: half of what the transport keeps in its queue, so that it drops nothing of it. */
-export const windowBytes = 8 * chunkBytes
+export const windowBytes = windowChunks * chunkBytes
 
 export class SnapshotSender {
   readonly #options: SnapshotSenderOptions
   readonly #startedMs: number
+  readonly #chunkBytes: number
   #acknowledged = 0
   #next = 0
   /** Between an offer and its answer nothing is sent. */
@@ -38,13 +45,17 @@ export class SnapshotSender {
   #isStopped = false
   /** What was sent until now is paid for at this time. */
   #paidMs: number
+  /** When an acknowledgement last brought news. */
+  #newsMs: number
   #cancelRepeat: () => void = () => {}
   #cancelPause: (() => void) | null = null
 
   constructor(options: SnapshotSenderOptions) {
     this.#options = options
     this.#startedMs = options.clock.monotonicMs()
+    this.#chunkBytes = Math.min(options.chunkBytes ?? chunkBytes, chunkBytes)
     this.#paidMs = this.#startedMs
+    this.#newsMs = this.#startedMs
     this.offer()
   }
 
@@ -78,6 +89,7 @@ export class SnapshotSender {
     } else {
       return
     }
+    if (ack.offset > this.#acknowledged) this.#newsMs = this.#options.clock.monotonicMs()
     this.#acknowledged = ack.offset
     this.#repeatLater()
     if (ack.offset === sizeBytes && !this.#isComplete) {
@@ -97,7 +109,8 @@ export class SnapshotSender {
 
   #pump(): void {
     if (this.#isStopped || this.#isReading || this.#isOffered || this.#cancelPause !== null) return
-    if (this.#next >= this.file.sizeBytes || this.#next - this.#acknowledged >= windowBytes) return
+    const isWindowFull = this.#next - this.#acknowledged >= windowChunks * this.#chunkBytes
+    if (this.#next >= this.file.sizeBytes || isWindowFull) return
     const { clock, bytesPerSecond } = this.#options
     const nowMs = clock.monotonicMs()
     if (this.#paidMs > nowMs) {
@@ -107,7 +120,7 @@ export class SnapshotSender {
       })
       return
     }
-    const bytes = Buffer.allocUnsafeSlow(Math.min(chunkBytes, this.file.sizeBytes - this.#next))
+    const bytes = Buffer.allocUnsafeSlow(Math.min(this.#chunkBytes, this.file.sizeBytes - this.#next))
     this.#paidMs = nowMs + (bytes.length / bytesPerSecond) * 1000
     this.#read(bytes, this.#next)
   }
@@ -145,9 +158,12 @@ export class SnapshotSender {
   }
 
   #repeatLater(): void {
-    const { clock, repeatAfterMs } = this.#options
+    const { clock, repeatAfterMs, patienceMs, onStuck } = this.#options
     this.#cancelRepeat()
-    this.#cancelRepeat = clock.after(repeatAfterMs, () => this.offer())
+    this.#cancelRepeat = clock.after(repeatAfterMs, () => {
+      if (clock.monotonicMs() - this.#newsMs >= patienceMs) onStuck()
+      else this.offer()
+    })
   }
 
   #close(): void {

@@ -12,8 +12,8 @@ export interface SnapshotTakerOptions {
   readonly observer: NodeObserver
   /** Applied entries between two snapshots. */
   readonly threshold: number
-  /** What the log says of this entry; null when it has left the log, as when the leader's snapshot has replaced it. */
-  readonly describe: (index: number) => SnapshotMetadata | null
+  /** What the log says of this entry. Throws SnapshotError when that is no ground for a snapshot: the leader's has replaced the log. */
+  readonly describe: (index: number) => SnapshotMetadata
   readonly onTaken: (snapshot: SnapshotMetadata) => void
   readonly onFailure: (error: unknown) => void
 }
@@ -124,13 +124,9 @@ export class SnapshotTaker {
     const { storage, describe } = this.#options
     try {
       this.#mustGoOn()
+      if (picture.appliedIndex === 0)
+        throw new SnapshotError('snapshot-failed', 'Cannot take a snapshot: nothing is applied yet')
       const metadata = describe(picture.appliedIndex)
-      if (metadata === null) {
-        throw new SnapshotError(
-          'snapshot-failed',
-          `Cannot use a snapshot through ${picture.appliedIndex}: one of the leader has taken its place`,
-        )
-      }
       const header = { ...metadata, machinePosition: picture.position }
       const file = await storage.takeSnapshot(header, this.#untilStopped(picture.body))
       return { metadata, file }

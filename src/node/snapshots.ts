@@ -27,9 +27,11 @@ export interface SnapshotsOptions {
   readonly clock: Clock
   readonly observer: NodeObserver
   readonly bytesPerSecond: number
+  readonly chunkBytes: number
   readonly repeatAfterMs: number
+  readonly patienceMs: number
   readonly onReceived: (received: ReceivedSnapshot) => void
-  /** A snapshot that was to be sent is not there. */
+  /** A snapshot that was to be sent is not there, or its follower takes nothing of it. */
   readonly onUnsendable: (to: NodeId) => void
   readonly onFailure: (error: unknown) => void
 }
@@ -78,7 +80,19 @@ export class Snapshots {
 
   #begin(to: NodeId, snapshot: StoredSnapshot): void {
     this.#senders.get(to)?.stop()
-    const { id, raft, transport, clock, observer, bytesPerSecond, repeatAfterMs, onFailure } = this.#options
+    const {
+      id,
+      raft,
+      transport,
+      clock,
+      observer,
+      bytesPerSecond,
+      chunkBytes,
+      repeatAfterMs,
+      patienceMs,
+      onUnsendable,
+      onFailure,
+    } = this.#options
     const { file } = snapshot
     const sender = new SnapshotSender({
       id,
@@ -88,7 +102,10 @@ export class Snapshots {
       transport,
       clock,
       bytesPerSecond,
+      chunkBytes,
       repeatAfterMs,
+      patienceMs,
+      onStuck: () => onUnsendable(to),
       onSent: (durationMs) => observer.event({ type: 'snapshotSent', to, file, durationMs }),
       onFailure,
     })

@@ -3,6 +3,7 @@
 
 import { createServer, type Server, type Socket } from 'node:net'
 import { exitCodes, FatalError } from '../errors.ts'
+import type { Standing } from '../node/ports.ts'
 import type { NodeId } from '../raft/entry.ts'
 import { formatAddress } from './address.ts'
 import type { Channel } from './channel.ts'
@@ -14,6 +15,7 @@ import {
   type Hello,
   judgeCaller,
   type Refusal,
+  refuseAmnesia,
   refuseVersion,
 } from './handshake.ts'
 import { controlTypes, type Fields, packHeader } from './header.ts'
@@ -32,6 +34,8 @@ export interface AcceptorEvents {
   closed(hello: Hello, link: Link): void
   /** This node does not want that one, which may be no member, or that one does not want this. */
   refused(id: NodeId, sentence: string): void
+  /** A member that called says what this node has forgotten, and where it stands itself. */
+  disowned(by: NodeId, standing: Standing, sentence: string): void
 }
 
 const maxStrangers = 64
@@ -143,15 +147,16 @@ export class Acceptor {
   async #introduce(link: Link, hello: Hello, remote: string): Promise<void> {
     const forgotten = await link.introduce(this.#events.judge(hello))
     if (link.ended) return
+    const own = this.#events.hello(hello.id, hello.channel)
     // It may have ceased to be a member meanwhile.
-    const refusal = forgotten ?? this.#judge(hello)
+    const refusal = forgotten === null ? this.#judge(hello) : refuseAmnesia(forgotten, own.standing)
     if (refusal !== null) {
       this.#refuse(link, hello.id, remote, refusal)
       return
     }
     this.#strangers.delete(link)
     link.establish(this.#settings.limits[hello.channel].maxFrameBytes)
-    link.socket.write(frameBytes(encodeHello(this.#events.hello(hello.id, hello.channel))))
+    link.socket.write(frameBytes(encodeHello(own)))
     this.#settings.journal.forget(`from ${hello.id}`)
     this.#events.accepted(hello, link)
   }
@@ -196,6 +201,7 @@ export class Acceptor {
     const sentence = `${id} called, and refused the answer (${end.code}), it says: ${end.sentence}`
     this.#settings.journal.warn(`answer to ${id}`, `${end.code}`, { peer: id, remote }, sentence)
     this.#events.refused(id, sentence)
+    if (end.standing !== undefined) this.#events.disowned(id, end.standing, end.sentence)
   }
 }
 

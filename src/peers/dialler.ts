@@ -2,14 +2,22 @@
 // it, another dial follows: soon after a loss, late after a refusal, and the name is resolved again each time.
 
 import { connect } from 'node:net'
-import type { PeerMessage } from '../node/ports.ts'
+import type { PeerMessage, Standing } from '../node/ports.ts'
 import type { NodeId } from '../raft/entry.ts'
 import { formatAddress, parseAddress } from './address.ts'
 import { backoffMs, refusedBackoffMs, slowestMs } from './backoff.ts'
 import type { Channel, ChannelLimits } from './channel.ts'
 import { encodeMessage, splitMessage } from './codec.ts'
 import { frame, frameBytes, maxHeaderBytes, ProtocolError, prefixBytes } from './frames.ts'
-import { encodeHello, type Greeting, type Hello, judgeAnswer, type Refusal, refuseVersion } from './handshake.ts'
+import {
+  encodeHello,
+  type Greeting,
+  type Hello,
+  judgeAnswer,
+  type Refusal,
+  refuseAmnesia,
+  refuseVersion,
+} from './handshake.ts'
 import { controlTypes, packHeader } from './header.ts'
 import { Link, type LinkEnd, ticksPerTimeout } from './link.ts'
 import type { Settings } from './settings.ts'
@@ -27,6 +35,8 @@ export interface DiallerEvents {
   down(): void
   /** One of the two does not want the other. */
   refused(sentence: string): void
+  /** The peer says what this node has forgotten, and where it stands itself. */
+  disowned(standing: Standing, sentence: string): void
 }
 
 const linkNames: Readonly<Record<Channel, { readonly journal: string; readonly link: string }>> = {
@@ -160,7 +170,7 @@ export class Dialler {
   async #introduce(link: Link, hello: Hello): Promise<void> {
     const forgotten = await link.introduce(this.#events.judge(hello))
     if (link.ended) return
-    if (forgotten !== null) link.refuse(forgotten)
+    if (forgotten !== null) link.refuse(refuseAmnesia(forgotten, this.#events.hello().standing))
     else this.#established(link, hello)
   }
 
@@ -201,6 +211,7 @@ export class Dialler {
       this.#dialAfter(backoffMs(this.#failures, random))
     }
     if (link.wasEstablished || end.code === 'ECONNREFUSED') this.#events.down()
+    if (end.cause === 'refusedByPeer' && end.standing !== undefined) this.#events.disowned(end.standing, end.sentence)
   }
 
   #countFailure(wasEstablished: boolean): void {

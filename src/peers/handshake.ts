@@ -1,7 +1,7 @@
 // Who is at the other end. Both ends of a connection say who they are, and how far they are, before anything else is said; either may
 // refuse, with a code and a sentence. A hello of any protocol version begins with the mark and the version, whatever follows.
 
-import type { Standing } from '../node/ports.ts'
+import type { Run, Standing } from '../node/ports.ts'
 import type { NodeId } from '../raft/entry.ts'
 import { type Channel, channels } from './channel.ts'
 import { type Frame, frame, ProtocolError } from './frames.ts'
@@ -11,9 +11,13 @@ export const protocolVersion = 2
 export const maxHandshakeBytes = 16 * 1024
 
 const mark = 'raft-sidecar'
+const amnesia = 'amnesia'
+const separator = ' '
 const maxNameLength = 256
-/** 64 bits in hexadecimal, with room to spare; what is remembered of each member is bounded by it. */
-const maxIncarnationLength = 64
+/** Of what is drawn at random: 64 bits in hexadecimal, with room to spare; what is remembered of each member is bounded by it. */
+const maxDrawnLength = 64
+/** Many more than are kept. */
+const maxFormerRuns = 127
 const maxUrlLength = 2048
 const maxSentenceLength = 1024
 
@@ -31,8 +35,6 @@ export interface Hello extends Identity {
   readonly to: NodeId
   /** What the connection is for; the answer repeats it. */
   readonly channel: Channel
-  /** Drawn at random when the process began: tells the greetings of one run from those of the next. */
-  readonly run: string
   readonly standing: Standing
 }
 
@@ -49,6 +51,8 @@ export interface Refusal {
   /** From the wire it may be one that a later version brought. */
   readonly code: RefusalCode | (string & {})
   readonly sentence: string
+  /** With `amnesia`, and only then: where the one who refuses stands itself, so that the other can judge whether to believe it. */
+  readonly standing?: Standing
 }
 
 export type Greeting =
@@ -57,15 +61,19 @@ export type Greeting =
   | { readonly type: 'refused'; readonly refusal: Refusal }
 
 export function encodeHello(hello: Hello): Frame {
-  const { id, cluster, appUrl, foundingDigest, to, channel, run } = hello
-  const { incarnation, currentTerm, lastIndex } = hello.standing
+  const { id, cluster, appUrl, foundingDigest, to, channel, standing } = hello
   const who = [cluster, id, to, appUrl, foundingDigest] as const
-  const standing = [incarnation, currentTerm, lastIndex] as const
-  return frame(packHeader([controlTypes.hello, mark, protocolVersion, ...who, channel, run, ...standing]))
+  return frame(packHeader([controlTypes.hello, mark, protocolVersion, ...who, channel, ...standingFields(standing)]))
 }
 
-export function encodeRefusal(refusal: Refusal): Frame {
-  return frame(packHeader([controlTypes.refused, refusal.code, refusal.sentence.slice(0, maxSentenceLength)]))
+export function encodeRefusal({ code, sentence, standing }: Refusal): Frame {
+  const accuser = standing === undefined ? [] : standingFields(standing)
+  return frame(packHeader([controlTypes.refused, code, sentence.slice(0, maxSentenceLength), ...accuser]))
+}
+
+function standingFields({ incarnation, run, currentTerm, lastIndex }: Standing) {
+  const former = run.former.length === 0 ? null : run.former.join(separator)
+  return [incarnation, run.number, run.id, former, currentTerm, lastIndex] as const
 }
 
 /** The first frame of a connection; a ProtocolError when it is anything but a greeting. */
@@ -73,7 +81,8 @@ export function decodeGreeting(fields: Fields, body: Uint8Array): Greeting {
   if (body.length > 0) throw new ProtocolError('a greeting came with bytes behind its header')
   if (fields.type === controlTypes.refused) {
     const refusal = { code: fields.text('code', maxNameLength), sentence: fields.text('sentence', maxSentenceLength) }
-    return { type: 'refused', refusal }
+    const accuser = refusal.code === amnesia ? { standing: decodeStanding(fields) } : {}
+    return { type: 'refused', refusal: { ...refusal, ...accuser } }
   }
   if (fields.type !== controlTypes.hello) throw new ProtocolError('the first frame is not a greeting')
   if (fields.text('mark', maxNameLength) !== mark) throw new ProtocolError('a greeting has another mark')
@@ -86,15 +95,32 @@ export function decodeGreeting(fields: Fields, body: Uint8Array): Greeting {
     appUrl: fields.textOrNull('appUrl', maxUrlLength),
     foundingDigest: fields.textOrNull('foundingDigest', maxNameLength),
     channel: decodeChannel(fields),
-    run: fields.text('run', maxNameLength),
-    standing: {
-      incarnation: fields.text('incarnation', maxIncarnationLength),
-      currentTerm: fields.integer('currentTerm'),
-      lastIndex: fields.integer('lastIndex'),
-    },
+    standing: decodeStanding(fields),
   }
   fields.end()
   return { type: 'hello', hello }
+}
+
+function decodeStanding(fields: Fields): Standing {
+  return {
+    incarnation: fields.text('incarnation', maxDrawnLength),
+    run: decodeRun(fields),
+    currentTerm: fields.integer('currentTerm'),
+    lastIndex: fields.integer('lastIndex'),
+  }
+}
+
+function decodeRun(fields: Fields): Run {
+  const number = fields.integer('run number')
+  const id = fields.text('run', maxDrawnLength)
+  const former = fields.textOrNull('former runs', maxFormerRuns * (maxDrawnLength + 1))?.split(separator) ?? []
+  if (former.length > maxFormerRuns || former.length >= number || !former.every(isDrawn))
+    throw new ProtocolError('a greeting has no valid former runs')
+  return { number, id, former }
+}
+
+function isDrawn(text: string): boolean {
+  return text.length > 0 && text.length <= maxDrawnLength
 }
 
 function decodeChannel(fields: Fields): Channel {
@@ -102,6 +128,10 @@ function decodeChannel(fields: Fields): Channel {
   const channel = channels.find((each) => each === name)
   if (channel === undefined) throw new ProtocolError('a greeting is for an unknown channel')
   return channel
+}
+
+export function refuseAmnesia(sentence: string, accuser: Standing): Refusal {
+  return { code: amnesia, sentence, standing: accuser }
 }
 
 export function refuseVersion(version: number): Refusal {

@@ -18,7 +18,7 @@ export class Introduction {
 
   /** Null: it is whole. A sentence: it has forgotten something. */
   judge(hello: Hello): Promise<string | null> {
-    const { run } = hello
+    const { id: run } = hello.standing.run
     if (run === this.#wholeRun) return Promise.resolve(null)
     if (this.#pending?.run === run) return this.#pending.verdict
     const pending = { run, verdict: this.#ask(hello) }
@@ -32,7 +32,7 @@ export class Introduction {
 
   async #ask(hello: Hello): Promise<string | null> {
     const sentence = await this.#greeted(hello.id, hello.standing)
-    if (sentence === null) this.#wholeRun = hello.run
+    if (sentence === null) this.#wholeRun = hello.standing.run.id
     return sentence
   }
 }

@@ -2,6 +2,7 @@
 // end with one reason. Nothing is reported after `end`, however much of a chunk is left.
 
 import type { Socket } from 'node:net'
+import type { Standing } from '../node/ports.ts'
 import { FrameParser, frameBytes, ProtocolError } from './frames.ts'
 import { decodeGreeting, encodeRefusal, type Greeting, maxHandshakeBytes, type Refusal } from './handshake.ts'
 import { type Fields, unpackHeader } from './header.ts'
@@ -12,6 +13,8 @@ export interface LinkEnd {
   /** The system's code of an error, the code of a refusal. */
   readonly code: string | null
   readonly sentence: string
+  /** See Refusal. */
+  readonly standing?: Standing
 }
 
 export interface LinkHandlers {
@@ -76,12 +79,11 @@ export class Link {
     this.#deadline = setTimeout(() => this.end({ cause: 'late', code: null, sentence }), timeoutMs).unref()
   }
 
-  /** Whether the other end is whole, which may take no longer than a greeting; a link that cannot find it out has ended. */
-  async introduce(verdict: Promise<string | null>): Promise<Refusal | null> {
+  /** What the other end has forgotten, null: nothing. It may take no longer than a greeting; a link that cannot find it out has ended. */
+  async introduce(verdict: Promise<string | null>): Promise<string | null> {
     this.expectWithin(this.#settings.rpcTimeoutMs, 'this node could not make sure of what it knows of it')
     try {
-      const sentence = await verdict
-      return sentence === null ? null : { code: 'amnesia', sentence }
+      return await verdict
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
       this.end({ cause: 'error', code: null, sentence: `this node cannot keep what it learned of it: ${reason}` })

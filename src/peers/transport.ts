@@ -2,7 +2,6 @@
 // accepted. So there is one ordered link each way for each kind of traffic, and no tie to break when both dial at once. Nothing that a
 // member says counts before it has been judged by what it shows of itself, and nothing that a former process of it said counts after.
 
-import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Peer, PeerMessage, Transport, TransportEvents } from '../node/ports.ts'
 import type { Member } from '../raft/configuration.ts'
@@ -41,7 +40,6 @@ interface Links extends Conversation {
 
 class Tcp implements TcpTransport {
   readonly #settings: Settings
-  readonly #run = randomBytes(8).toString('hex')
   readonly #acceptor: Acceptor
   readonly #sockets = new Set<Socket>()
   readonly #links = new Map<NodeId, Links>()
@@ -63,6 +61,9 @@ class Tcp implements TcpTransport {
       refused: (id, sentence) => {
         const links = this.#links.get(id)
         if (links !== undefined) links.refusal = sentence
+      },
+      disowned: (by, standing, sentence) => {
+        if (this.#links.has(by)) this.#events?.disowned(by, standing, sentence)
       },
     })
   }
@@ -123,7 +124,7 @@ class Tcp implements TcpTransport {
       // The second link is dialled when the first one is up, so that a peer that is gone is dialled, and told of, once.
       isWanted: () => channel === 'consensus' || links.diallers.consensus.connected,
       up: (hello) => {
-        this.#dropFormer(links, hello.run)
+        this.#dropFormer(links, hello)
         if (channel === 'consensus') this.#up(links, hello)
       },
       down: () => {
@@ -132,6 +133,7 @@ class Tcp implements TcpTransport {
       refused: (sentence) => {
         links.refusal = sentence
       },
+      disowned: (standing, sentence) => this.#events?.disowned(id, standing, sentence),
     })
     const { decodeRecords, identity } = this.#settings
     const dialler = (channel: Channel) => new Dialler(id, peerAddress, channel, this.#settings, events(channel))
@@ -163,7 +165,7 @@ class Tcp implements TcpTransport {
   }
 
   #hello(to: NodeId, channel: Channel): Hello {
-    return { ...this.#settings.identity, to, channel, run: this.#run, standing: this.#started().standing() }
+    return { ...this.#settings.identity, to, channel, standing: this.#started().standing() }
   }
 
   #started(): TransportEvents {
@@ -179,17 +181,17 @@ class Tcp implements TcpTransport {
 
   #accepted(hello: Hello, link: Link): void {
     const links = this.#member(hello.id)
-    this.#dropFormer(links, hello.run)
+    this.#dropFormer(links, hello)
     const older = links.accepted.get(hello.channel)
-    links.accepted.set(hello.channel, { link, run: hello.run })
+    links.accepted.set(hello.channel, { link, run: hello.standing.run.id })
     links.appUrl = hello.appUrl
     older?.link.part()
     links.diallers.consensus.dialNow()
   }
 
   /** What is still to be read from a process that is gone was not known when its successor was judged. */
-  #dropFormer(links: Links, run: string): void {
-    for (const accepted of links.accepted.values()) if (accepted.run !== run) accepted.link.part()
+  #dropFormer(links: Links, { standing: { run } }: Hello): void {
+    for (const accepted of links.accepted.values()) if (accepted.run !== run.id) accepted.link.part()
   }
 
   #frame(hello: Hello, fields: Fields, body: Uint8Array): void {

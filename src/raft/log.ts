@@ -18,8 +18,8 @@ export class RaftLog {
   #durableIndex: number
   /** The first index that no save holds yet. */
   #unsavedFrom: number
-  /** While the snapshot that replaced the log is on its way to the disk; 0 otherwise. */
-  #durableBeforeReset = 0
+  /** What was durable before entries of it were replaced, and the save that carries that (null: none yet), until it is durable, too. */
+  #replaced: { readonly heldIndex: number; readonly saveId: number | null } | null = null
   /** The log was reset, and no save says so yet. */
   #isResetUnsaved = false
   /** Saves under way, oldest first, and the last index that each still vouches for. */
@@ -55,9 +55,9 @@ export class RaftLog {
     return this.#durableIndex
   }
 
-  /** What a restart now would find at least, be it of the log before a reset or of the snapshot that replaces it. */
+  /** What a restart now would find in the term that is durable now, if not more: what was replaced is there until what replaces it is durable. */
   get heldIndex(): number {
-    return Math.max(this.#durableIndex, this.#durableBeforeReset)
+    return Math.max(this.#durableIndex, this.#replaced?.heldIndex ?? 0)
   }
 
   /** Cluster time of the last entry. */
@@ -135,7 +135,7 @@ export class RaftLog {
     this.#cachedBytes = 0
     this.#cacheFrom = lastIncluded.index + 1
     // Until the snapshot is on disk, a crash brings back the old log: of that, only what is committed is also in the new one.
-    this.#durableBeforeReset = this.heldIndex
+    this.#replaced = { heldIndex: this.heldIndex, saveId: null }
     this.#durableIndex = Math.min(this.#durableIndex, commitIndex)
     for (const save of this.#inFlight) save.through = Math.min(save.through, commitIndex)
     this.#unsavedFrom = lastIncluded.index + 1
@@ -150,6 +150,7 @@ export class RaftLog {
     this.#isResetUnsaved = false
     const entries = this.#cache.slice(this.#unsavedFrom - this.#cacheFrom)
     this.#unsavedFrom = this.lastIndex + 1
+    if (this.#replaced?.saveId === null) this.#replaced = { ...this.#replaced, saveId }
     this.#inFlight.push({ id: saveId, through: this.lastIndex })
     return entries
   }
@@ -162,7 +163,8 @@ export class RaftLog {
       this.#inFlight.shift()
       oldest = this.#inFlight[0]
     }
-    if (this.#durableIndex >= this.base.index) this.#durableBeforeReset = 0
+    const replacedBy = this.#replaced?.saveId ?? null
+    if (replacedBy !== null && replacedBy <= saveId) this.#replaced = null
     this.#evict(Math.min(this.#durableIndex, commitIndex))
   }
 
@@ -190,6 +192,7 @@ export class RaftLog {
     } else {
       for (const entry of this.#cache.splice(index - this.#cacheFrom)) this.#cachedBytes -= entry.record.length
     }
+    this.#replaced = { heldIndex: this.heldIndex, saveId: null }
     this.#durableIndex = Math.min(this.#durableIndex, index - 1)
     this.#unsavedFrom = Math.min(this.#unsavedFrom, index)
     // A save that was under way holds the replaced entries, or older ones of equal term and index that a later save

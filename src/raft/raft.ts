@@ -5,7 +5,7 @@ import { handleStorage } from './ailing-storage.ts'
 import { handleAppendEntries, refuseStaleLeader } from './append-entries.ts'
 import { assert } from './assert.ts'
 import { compact, handleSnapshotTaken } from './compaction.ts'
-import { type IndexedConfiguration, quorum } from './configuration.ts'
+import { type IndexedConfiguration, quorum, voterIds } from './configuration.ts'
 import {
   countOwnVote,
   handleLeaderLost,
@@ -68,7 +68,8 @@ export class Raft {
         name: 'follower',
         leader: null,
         lastLeaderContactMs: Number.NEGATIVE_INFINITY,
-        electionDeadlineMs: nowMs + randomElectionTimeoutMs(options),
+        // The only voter has nobody to wait for.
+        electionDeadlineMs: isOnlyVoter(log, options.id) ? nowMs : nowMs + randomElectionTimeoutMs(options),
       },
       roleReason: 'the node started',
       outbox: emptyOutbox(),
@@ -92,6 +93,7 @@ export class Raft {
     s.nowMs = nowMs
     switch (input.type) {
       case 'tick':
+        s.neededFrom = input.neededFrom ?? s.neededFrom
         if (s.role.name === 'leader') tickLeader(s, s.role)
         else tickElection(s, s.role)
         // What kept entries in the log may be gone: a save that was under way, a follower that was being sent a snapshot, the leadership.
@@ -347,4 +349,9 @@ export class Raft {
   cachedEntries(from: number, through: number, maxBytes: number): readonly Entry[] | null {
     return this.#s.log.slice(from, through, maxBytes)
   }
+}
+
+function isOnlyVoter({ configuration: { configuration } }: RaftLog, id: NodeId): boolean {
+  const ids = voterIds(configuration)
+  return ids.length === 1 && ids[0] === id
 }

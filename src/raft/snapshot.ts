@@ -8,7 +8,7 @@ import type { EntryId } from './entry.ts'
 export interface SnapshotMetadata {
   /** The last entry whose effect the state holds; the paper's lastIncludedIndex and lastIncludedTerm. */
   readonly lastIncluded: EntryId
-  /** Cluster time that no later entry goes back behind, Unix ms. */
+  /** Cluster time when it was taken, Unix ms: not before that of its last entry, and a log that begins behind it does not go back behind it. */
   readonly timestampMs: number
   /** In force at that entry. */
   readonly configuration: IndexedConfiguration

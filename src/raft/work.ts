@@ -7,7 +7,8 @@ import type { Message, Received } from './messages.ts'
 import type { SnapshotMetadata } from './snapshot.ts'
 
 export type Input =
-  | { readonly type: 'tick' }
+  /** `neededFrom`: an entry that must stay in the log whatever a snapshot holds, with all that follow; absent: as before. */
+  | { readonly type: 'tick'; readonly neededFrom?: number }
   | { readonly type: 'receive'; readonly message: Received }
   /** Appends them all, in order, or refuses them all; `proposals` of the work says which. */
   | {
@@ -37,7 +38,7 @@ export type Input =
   | {
       readonly type: 'snapshotTaken'
       readonly snapshot: SnapshotMetadata
-      /** An entry that must stay in the log all the same, with all that follow; absent: none. */
+      /** As at a tick; absent: none. */
       readonly neededFrom?: number
     }
   /** The snapshot that was to be sent to this follower could not be: find out anew what it needs. */

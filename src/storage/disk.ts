@@ -63,7 +63,7 @@ export async function createDurably(
   await disk.syncDirectory(directory)
 }
 
-/** A file whose content is durable, its name not yet; when that fails there is none. */
+/** A file whose content is durable, its name not yet; when that fails there is none, or soon. */
 export async function createTemporary(
   disk: Disk,
   path: string,
@@ -74,10 +74,13 @@ export async function createTemporary(
     await fill(file)
     await file.sync()
   } catch (error) {
-    // On a full disk the space counts; should it fail, the next start removes the file.
-    await disk.remove(path).catch(() => {})
+    const removed = disk
+      .remove(path)
+      .then(() => file.close())
+      .catch(() => {})
+    // On a full disk the space counts. But where the disk fails nobody may wait: the process is to stop at once, and the next start removes the file.
+    if (isOutOfRoom(error)) await removed
     throw error
-  } finally {
-    await file.close()
   }
+  await file.close()
 }

@@ -107,26 +107,21 @@ export class IncomingFile implements IncomingSnapshot {
       try {
         return await run()
       } catch (error) {
+        const invalid = asInvalid(error)
+        // Where the disk fails the process is to stop at once: nothing is tidied up first.
+        if (invalid === null && !isOutOfRoom(error)) throw this.#options.failed(error)
         await this.#discard()
-        throw await this.#reason(error)
+        throw invalid ?? (await this.#full(error))
       }
     })
     this.#last = result.catch(() => {})
     return result
   }
 
-  async #reason(error: unknown): Promise<Error> {
-    if (error instanceof InvalidSnapshotError) return error
-    if (error instanceof SnapshotFileError) {
-      return new InvalidSnapshotError(`A snapshot that came cannot be used: ${error.message}`, { cause: error })
-    }
-    if (isOutOfRoom(error)) {
-      await this.#options.space.noRoomFor(this.file.sizeBytes)
-      return new StorageFullError(`Cannot take in a snapshot of ${this.file.sizeBytes} bytes: the disk is full`, {
-        cause: error,
-      })
-    }
-    return this.#options.failed(error)
+  async #full(cause: unknown): Promise<Error> {
+    const { sizeBytes } = this.file
+    await this.#options.space.noRoomFor(sizeBytes)
+    return new StorageFullError(`Cannot take in a snapshot of ${sizeBytes} bytes: the disk is full`, { cause })
   }
 
   /** On a full disk the room counts; should a removal fail, the next start removes the file. */
@@ -138,6 +133,13 @@ export class IncomingFile implements IncomingSnapshot {
     if (open) await open.disk.close().catch(() => {})
     if (exists) await this.#options.disk.remove(this.path).catch(() => {})
   }
+}
+
+/** Null: it is not the bytes that are wrong. */
+function asInvalid(error: unknown): InvalidSnapshotError | null {
+  if (error instanceof InvalidSnapshotError) return error
+  if (!(error instanceof SnapshotFileError)) return null
+  return new InvalidSnapshotError(`A snapshot that came cannot be used: ${error.message}`, { cause: error })
 }
 
 function format({ lastIncluded, checksum }: SnapshotFile): string {

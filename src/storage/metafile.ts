@@ -1,8 +1,9 @@
-// Who this node is, and what it promised: the identity that was written when the directory was founded, and term and vote
-// (§5.2), which must be durable before anything that rests on them leaves the node. The value is JSON, for people with a pager.
+// Who this node is, and what it promised: the identity that was written when the directory was founded, term and vote (§5.2), which
+// must be durable before anything that rests on them leaves the node, and the runs of its process, of which the newest must be counted before
+// that says anything at all. The value is JSON, for people with a pager.
 
 import assert from 'node:assert/strict'
-import type { SnapshotFile } from '../node/ports.ts'
+import type { Run, SnapshotFile } from '../node/ports.ts'
 import type { Configuration } from '../raft/configuration.ts'
 import type { NodeId } from '../raft/entry.ts'
 import type { HardState } from '../raft/work.ts'
@@ -13,8 +14,13 @@ import { readSlotValue, SlotFile } from './slot-file.ts'
 
 export const metafileName = 'metafile'
 
-/** Room for the founding configuration of some 40 members with the longest of addresses. */
-const format: SlotFormat = { version: 1, slotBytes: 4 * 4096 }
+/** Of one write at most: room for the founding configuration of some 40 members with the longest of addresses. */
+export const metafileSlotBytes = 4 * 4096
+
+const format: SlotFormat = { version: 1, slotBytes: metafileSlotBytes }
+
+/** A peer that met none of so many runs cannot tell whether they followed the last one that it met. */
+const keptFormerRuns = 63
 
 export interface Identity {
   readonly cluster: string
@@ -31,24 +37,25 @@ export class Metafile {
   readonly identity: Identity
   readonly #slots: SlotFile
   #hardState: HardState
+  #run: Run | null
 
-  private constructor(slots: SlotFile, identity: Identity, hardState: HardState) {
+  private constructor(slots: SlotFile, { identity, hardState, run }: MetafileContent) {
     this.#slots = slots
     this.identity = identity
     this.#hardState = hardState
+    this.#run = run
   }
 
   static async create(disk: Disk, directory: string, identity: Identity, currentTerm = 0): Promise<Metafile> {
-    const hardState: HardState = { currentTerm, votedFor: null }
-    const slots = await SlotFile.create(disk, directory, metafileName, format, encode(identity, hardState))
-    return new Metafile(slots, identity, hardState)
+    const content: MetafileContent = { identity, hardState: { currentTerm, votedFor: null }, run: null }
+    const slots = await SlotFile.create(disk, directory, metafileName, format, encode(content))
+    return new Metafile(slots, content)
   }
 
   static async open(disk: Disk, directory: string): Promise<Metafile> {
     const slots = await SlotFile.open(disk, directory, metafileName, format)
     try {
-      const { identity, hardState } = decode(`${directory}/${metafileName}`, slots.value)
-      return new Metafile(slots, identity, hardState)
+      return new Metafile(slots, decode(`${directory}/${metafileName}`, slots.value))
     } catch (error) {
       await slots.close()
       throw error
@@ -59,7 +66,11 @@ export class Metafile {
     return this.#hardState
   }
 
-  /** Resolves when it is durable. One call at a time. */
+  get run(): Run | null {
+    return this.#run
+  }
+
+  /** Resolves when it is durable. One call at a time, and again where there was no room. */
   async save(hardState: HardState): Promise<void> {
     const mine = this.#hardState
     assert(hardState.currentTerm >= mine.currentTerm, `term ${hardState.currentTerm} would replace ${mine.currentTerm}`)
@@ -67,8 +78,23 @@ export class Metafile {
       hardState.currentTerm > mine.currentTerm || mine.votedFor === null || hardState.votedFor === mine.votedFor,
       `the vote of term ${mine.currentTerm} would go from ${mine.votedFor} to ${hardState.votedFor}`,
     )
-    await this.#slots.write(encode(this.identity, hardState))
+    await this.#slots.write(encode({ ...this.#content, hardState }))
     this.#hardState = hardState
+  }
+
+  /** A process begins to act for this node. It is counted in both slots, so that no single damage takes that back. Not while something is saved. */
+  async beginRun(id: string): Promise<Run> {
+    const before = this.#run
+    const former = before === null ? [] : [before.id, ...before.former].slice(0, keptFormerRuns)
+    const run: Run = { number: (before?.number ?? 0) + 1, id, former }
+    await this.#slots.write(encode({ ...this.#content, run }))
+    this.#run = run
+    await this.#slots.double()
+    return run
+  }
+
+  get #content(): MetafileContent {
+    return { identity: this.identity, hardState: this.#hardState, run: this.#run }
   }
 
   /** See SlotFile: for an idle moment. */
@@ -84,6 +110,8 @@ export class Metafile {
 export interface MetafileContent {
   readonly identity: Identity
   readonly hardState: HardState
+  /** The newest one; null: none has begun yet. */
+  readonly run: Run | null
 }
 
 /** What `open` would find, or the error that it would throw; `report` is told of the slots first. Only reads. */
@@ -96,21 +124,23 @@ export async function readMetafile(
   return decode(path, await readSlotValue(disk, path, format, report))
 }
 
-type Content = Identity & HardState
+type Content = Identity & HardState & Pick<MetafileContent, 'run'>
 
-function encode(identity: Identity, hardState: HardState): Buffer {
-  const content: Content = { ...identity, currentTerm: hardState.currentTerm, votedFor: hardState.votedFor }
+function encode({ identity, hardState, run }: MetafileContent): Buffer {
+  const { currentTerm, votedFor } = hardState
+  const content: Content = { ...identity, currentTerm, votedFor, run }
   return Buffer.from(JSON.stringify(content))
 }
 
 function decode(path: string, bytes: Buffer): MetafileContent {
   const value = parse(bytes)
   if (!isContent(value)) throw misplaced(path, 'It does not hold what a metafile holds.')
-  const { cluster, nodeId, incarnation, foundingConfiguration, restoredFrom, currentTerm, votedFor } = value
+  const { cluster, nodeId, incarnation, foundingConfiguration, restoredFrom, currentTerm, votedFor, run } = value
   return {
-    // Metafiles that were written before there were backups say nothing of one.
+    // Metafiles that were written before there were backups, and before runs were counted, say nothing of them.
     identity: { cluster, nodeId, incarnation, foundingConfiguration, restoredFrom: restoredFrom ?? null },
     hardState: { currentTerm, votedFor },
+    run: run ?? null,
   }
 }
 
@@ -123,7 +153,7 @@ function parse(bytes: Buffer): unknown {
 }
 
 /** The checksum vouches for the values; this is for a file that something else wrote. */
-function isContent(value: unknown): value is Omit<Content, 'restoredFrom'> & Partial<Content> {
+function isContent(value: unknown): value is Omit<Content, 'restoredFrom' | 'run'> & Partial<Content> {
   if (typeof value !== 'object' || value === null) return false
   const content: Partial<Record<keyof Content, unknown>> = value
   return (
@@ -133,6 +163,18 @@ function isContent(value: unknown): value is Omit<Content, 'restoredFrom'> & Par
     typeof content.foundingConfiguration === 'object' &&
     (content.restoredFrom === undefined || typeof content.restoredFrom === 'object') &&
     typeof content.currentTerm === 'number' &&
-    (content.votedFor === null || typeof content.votedFor === 'string')
+    (content.votedFor === null || typeof content.votedFor === 'string') &&
+    (content.run === undefined || content.run === null || isRun(content.run))
+  )
+}
+
+function isRun(value: unknown): value is Run {
+  if (typeof value !== 'object' || value === null) return false
+  const run: Partial<Record<keyof Run, unknown>> = value
+  return (
+    Number.isSafeInteger(run.number) &&
+    typeof run.id === 'string' &&
+    Array.isArray(run.former) &&
+    run.former.every((id) => typeof id === 'string')
   )
 }

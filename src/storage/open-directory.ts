@@ -1,9 +1,9 @@
 // Opens a data directory, or founds it. The log's first segment is made before the metafile, and each of them appears whole or not at
 // all: a directory without a metafile, whose log was never written, was not founded yet. Nothing is changed in the log before everything
-// that is known of it was checked.
+// that is known of it was checked. Last of all, the run that begins with it is counted: only who looks, or restores, is none.
 
 import { exitCodes, FatalError } from '../errors.ts'
-import type { SnapshotHeader } from '../node/ports.ts'
+import type { Run, SnapshotHeader } from '../node/ports.ts'
 import type { Recovered } from '../raft/work.ts'
 import { noRoomToFound } from './damage.ts'
 import type { Disk } from './disk.ts'
@@ -24,6 +24,7 @@ export interface DirectoryOptions {
   readonly disk: Disk
   readonly directory: string
   readonly identity: Omit<Identity, 'incarnation' | 'restoredFrom'> & { readonly newIncarnation: string }
+  readonly newRunId: string
   readonly segmentBytes: number
 }
 
@@ -35,6 +36,7 @@ export interface OpenedDirectory {
   /** The log is to begin anew behind the newest snapshot, and `recovered` says so already. */
   readonly isLogSuperseded: boolean
   readonly recovered: Recovered
+  readonly run: Run
   readonly isNew: boolean
 }
 
@@ -53,7 +55,8 @@ export async function openDirectory(options: DirectoryOptions): Promise<OpenedDi
     const { scanned, snapshots, isLogSuperseded, logIdentity } = await judge(disk, directory, metafile)
     const log = await settleLog(disk, directory, scanned)
     const recovered = recover(metafile, snapshots.newest?.header ?? null, isLogSuperseded ? null : log.contents)
-    return { metafile, log, logIdentity, snapshots, isLogSuperseded, recovered, isNew }
+    const run = await metafile.beginRun(options.newRunId)
+    return { metafile, log, logIdentity, snapshots, isLogSuperseded, recovered, run, isNew }
   } catch (error) {
     await metafile.close()
     throw error

@@ -88,14 +88,14 @@ export class SlotFile {
     return this.#newest.value
   }
 
-  /** Resolves when the value is durable. One call at a time. */
+  /** Resolves when the value is durable. One call at a time. When there is no room for it, it may be called again: the newest slot stands. */
   async write(value: Uint8Array): Promise<void> {
     assert(!this.#writing, 'a slot was written while the other one was being written')
-    this.#writing = true
     const number = this.#newest.number === 0 ? 1 : 0
     const version = this.#newest.version + 1
     this.#file.write(encodeSlot(this.#format, version, value), number * this.#format.slotBytes)
-    await this.#file.sync()
+    this.#writing = true
+    await this.#file.sync().catch(neverAgain)
     this.#doubled = this.#newest.value.equals(value)
     this.#newest = { number, version, value: Buffer.from(value) }
     this.#writing = false
@@ -149,6 +149,11 @@ async function readSlots(
   for (const slot of slots) if ('formatVersion' in slot) throw misplaced(path, slot.problem)
   const [a, b] = slots.map((slot) => ('value' in slot ? slot : null))
   return pick(path, a ?? null, b ?? null)
+}
+
+/** Want of room, too, is final where a sync meets it: what is on the disk is not known, and it is not to be tried again. */
+function neverAgain(error: unknown): never {
+  throw new Error(error instanceof Error ? error.message : String(error), { cause: error })
 }
 
 function encodeSlot(format: SlotFormat, version: number, value: Uint8Array): Buffer {

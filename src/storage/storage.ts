@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict'
 import { exitCodes, FatalError, StorageFullError } from '../errors.ts'
-import type { IncomingSnapshot, SnapshotFile, SnapshotHeader, Storage, StoredSnapshot } from '../node/ports.ts'
+import type { IncomingSnapshot, Run, SnapshotFile, SnapshotHeader, Storage, StoredSnapshot } from '../node/ports.ts'
 import type { Entry, EntryId } from '../raft/entry.ts'
 import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { Recovered, Save } from '../raft/work.ts'
@@ -12,7 +12,7 @@ import { diskFailure } from './damage.ts'
 import type { Disk } from './disk.ts'
 import { Group } from './group.ts'
 import { Log } from './log.ts'
-import type { Identity, Metafile } from './metafile.ts'
+import { type Identity, type Metafile, metafileSlotBytes } from './metafile.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 import type { OpenedDirectory } from './open-directory.ts'
 import { openDirectory } from './open-directory.ts'
@@ -30,6 +30,8 @@ export interface StorageOptions {
     /** 64 random bits in hexadecimal, used if the directory is founded now. */
     readonly newIncarnation: string
   }
+  /** 64 random bits in hexadecimal, drawn for this process. */
+  readonly newRunId: string
   /** Size of a segment of the log; 16 MiB by default. One is read into memory at a time when the node starts. */
   readonly segmentBytes?: number
   /** Size of the file that is given up when the disk is full; none by default. */
@@ -48,6 +50,8 @@ export interface DurableStorage extends Storage {
   /** As stored: of an older directory, its own founding configuration and incarnation. */
   readonly identity: Identity
   readonly incarnation: string
+  /** The run that began with this call. */
+  readonly run: Run
   /** The directory was founded by this call. */
   readonly isNew: boolean
   /** For other files in the data directory: what hangs here never keeps a thread that the log needs. */
@@ -70,9 +74,9 @@ export async function openStorage(options: StorageOptions): Promise<DurableStora
     )
   }
   assert(segmentBytes > segmentHeaderBytes)
-  const { disk, directory, identity } = options
+  const { disk, directory, identity, newRunId } = options
   try {
-    const opened = await openDirectory({ disk, directory, identity, segmentBytes })
+    const opened = await openDirectory({ disk, directory, identity, newRunId, segmentBytes })
     if (opened.log.tornTail) options.onTornTail?.(opened.log.tornTail)
     const failures = { report: (error: unknown): FatalError => diskFailure(`open ${directory}`, error) }
     const onFailure = (error: unknown): void => void failures.report(error)
@@ -123,6 +127,7 @@ interface Parts {
 
 class SerialStorage implements DurableStorage {
   readonly recovered: Recovered
+  readonly run: Run
   readonly isNew: boolean
   readonly background: Disk
   readonly #options: StorageOptions
@@ -147,7 +152,7 @@ class SerialStorage implements DurableStorage {
   #cancelIdle: (() => void) | null = null
 
   constructor(options: StorageOptions, opened: OpenedDirectory, parts: Parts) {
-    const { metafile, recovered, isNew, isLogSuperseded } = opened
+    const { metafile, recovered, run, isNew, isLogSuperseded } = opened
     this.#options = options
     this.#metafile = metafile
     this.background = parts.background
@@ -156,6 +161,7 @@ class SerialStorage implements DurableStorage {
     this.#snapshots = parts.snapshots
     this.#remover = parts.remover
     this.recovered = recovered
+    this.run = run
     this.isNew = isNew
     this.#lastIndex = recovered.lastIndex
     this.#currentTerm = recovered.hardState.currentTerm
@@ -305,7 +311,8 @@ class SerialStorage implements DurableStorage {
   }
 
   async #commit(group: Group): Promise<void> {
-    if (group.hardState) await this.#metafile.save(group.hardState)
+    const { hardState } = group
+    if (hardState) await this.#whenRoom(() => this.#metafile.save(hardState))
     if (group.snapshot) {
       await this.#snapshots.install(group.snapshot.lastIncluded)
       await this.#log.beginAfter(group.snapshot.lastIncluded)
@@ -317,6 +324,11 @@ class SerialStorage implements DurableStorage {
     this.#unmarked = true
     this.#writes++
     group.resolve()
+  }
+
+  /** The metafile has its place: only a file system that writes to new places can have no room for it. */
+  async #whenRoom(write: () => Promise<void>): Promise<void> {
+    await write().catch((error: unknown) => this.#space.retry(error, metafileSlotBytes, write))
   }
 
   /** One timer for many writes: it looks whether there were any, rather than being set anew by each. */
@@ -338,7 +350,7 @@ class SerialStorage implements DurableStorage {
   /** Never rejects. Saves that arrive meanwhile follow at once. */
   async #mark(): Promise<void> {
     try {
-      await this.#metafile.double()
+      await this.#whenRoom(() => this.#metafile.double())
       await this.#log.mark()
       this.#unmarked = false
     } catch (error) {

@@ -65,8 +65,9 @@ test('verify shows what is there, and that it is sound', async (t) => {
     `Directory  ${directory}
 Node       n1 of cluster orders, incarnation 00112233aabbccdd
 Cluster    founded with n1, n2
+Runs       1, the last one 8899aabbccddeeff
 Term       2, no vote given
-Metafile   slot 0: version 5, sound; slot 1: version 4, sound
+Metafile   slot 0: version 7, sound; slot 1: version 6, sound
 Log        entries 1 to 4
 Durable    for certain to segment 1, offset 464: entry 4
 
@@ -94,7 +95,8 @@ test('verify --json gives all of it to programs', async (t) => {
     [metafile.cluster, metafile.nodeId, metafile.currentTerm, metafile.votedFor],
     ['orders', 'n1', 2, null],
   )
-  assert.deepEqual(metafile.slots, [{ version: 5 }, { version: 4 }])
+  assert.deepEqual(metafile.slots, [{ version: 7 }, { version: 6 }])
+  assert.deepEqual(metafile.run, { number: 1, id: '8899aabbccddeeff', former: [] })
   assert.deepEqual(log, { firstIndex: 1, lastIndex: 4, isSuperseded: false })
   assert.deepEqual(mark, { segment: 1, offset: 464, index: 4 })
   assert.deepEqual([snapshots.length, snapshots[0].index, snapshots[0].damage], [1, 3, null])
@@ -208,7 +210,7 @@ test('a torn slot of the metafile is told', async (t) => {
   await flip(directory, 'metafile', 100)
   const { exitCode, stdout } = await look(directory, 'verify')
   assert.equal(exitCode, 0)
-  assert.match(stdout, /^Metafile {3}slot 0: It does not fit its checksum; slot 1: version 4, sound$/m)
+  assert.match(stdout, /^Metafile {3}slot 0: It does not fit its checksum; slot 1: version 6, sound$/m)
 })
 
 test('who holds the directory is told, since the end may be moving', async (t) => {

@@ -55,6 +55,7 @@ Restore the same backup with the same MEMBERS on each of them, then start them; 
   })
   const { storage } = await opened(dataDir)
   assert.equal(storage.isNew, false)
+  assert.equal(storage.run.number, 1, 'to restore it was no run')
   const configuration = {
     members: [
       { id: 'n1', peerAddress: '10.0.0.1:4000', role: 'voter' },

@@ -3,7 +3,8 @@
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { once } from 'node:events'
+import { cp, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, describe, it } from 'node:test'
 import { promisify } from 'node:util'
@@ -174,62 +175,85 @@ describe('a backup', () => {
 })
 
 describe('a member that lost its memory', () => {
-  it('is refused when it comes back with an empty data directory, and taken again when it has the old one back', async () => {
+  it('stops when it comes back with an empty data directory, and is taken again when it has its own back', async () => {
     cluster = await ClusterProcesses.start({ size: 3 })
     const forgetful = await aFollower()
     await writes(50, 'w')
+    await cluster.caughtUp(forgetful.id)
     await cluster.kill(forgetful.id)
     const aside = join(cluster.directory, 'aside')
     await rename(forgetful.dataDir, aside)
-    cluster.start(forgetful.id)
-    await refused(forgetful)
+    await disowned(forgetful, /shows another data directory \([0-9a-f]{16}\) than the one that/)
     await writes(50, 'x')
-    assert.deepEqual((await status(forgetful)).commitIndex, 0)
-    await cluster.kill(forgetful.id)
     await rm(forgetful.dataDir, { recursive: true })
     await rename(aside, forgetful.dataDir)
-    cluster.start(forgetful.id)
-    await until(`${forgetful.id} to serve`, 10_000, () => cluster.status(forgetful.id))
-    await cluster.caughtUp(forgetful.id)
+    await isWholeAgain(forgetful)
   })
 
-  it('is refused when it comes back with an older state of its data directory', async () => {
+  it('stops when it comes back with an older copy of its data directory, however often that is started', async () => {
     cluster = await ClusterProcesses.start({ size: 3 })
     const forgetful = await aFollower()
     await writes(50, 'w')
     await cluster.kill(forgetful.id, 'SIGTERM')
-    const older = join(cluster.directory, 'older')
-    await cp(forgetful.dataDir, older, { recursive: true })
+    const [own, older] = [forgetful.dataDir, join(cluster.directory, 'older')]
+    await cp(own, older, { recursive: true })
     cluster.start(forgetful.id)
-    await until(`${forgetful.id} to serve`, 10_000, () => cluster.status(forgetful.id))
-    await writes(50, 'x')
-    await cluster.caughtUp(forgetful.id)
-    await cluster.kill(forgetful.id)
-    await rm(forgetful.dataDir, { recursive: true })
-    await mkdir(forgetful.dataDir)
-    for (const name of await readdir(older))
-      await cp(join(older, name), join(forgetful.dataDir, name), { recursive: true })
-    cluster.start(forgetful.id)
-    await refused(forgetful)
-    const { acknowledged } = await writes(50, 'y')
+    await isWholeAgain(forgetful)
+    // Nobody but the leader hears what it acknowledges, and it acknowledges nothing now.
+    await cluster.kill(forgetful.id, 'SIGTERM')
+    const aside = join(cluster.directory, 'aside')
+    await rename(own, aside)
+    await rename(older, own)
+    await disowned(forgetful, /shows run \d+ of (its|a) data directory/)
+    const { acknowledged } = await writes(50, 'x')
     assert.deepEqual(await missingOn(cluster, (await cluster.leader()).id, acknowledged, 'linearizable'), [])
+    await rm(own, { recursive: true })
+    await rename(aside, own)
+    await isWholeAgain(forgetful)
+    assert.deepEqual(await missingOn(cluster, forgetful.id, acknowledged, 'local'), [])
   })
 })
 
-async function refused(forgetful: SidecarProcess): Promise<void> {
+/** It stops at each start, and says why and what to do; whoever it met says so in its status, until both others have met it. */
+async function disowned(forgetful: SidecarProcess, reason: RegExp): Promise<void> {
   const others = cluster.sidecars.filter(({ id }) => id !== forgetful.id)
-  for (const other of others) {
-    const refusal = await until(`${other.id} to refuse ${forgetful.id}`, 20_000, async () => {
-      const { members } = await status(other).catch(() => ({ members: [] }))
-      return members.find(({ id }) => id === forgetful.id)?.refusal ?? null
-    })
-    assert.match(refusal, /data directory/)
+  for (let starts = 1; ; starts++) {
+    forgetful.log = []
+    const { child } = cluster.start(forgetful.id)
+    assert(child !== null)
+    const [exitCode] = await once(child, 'close', { signal: AbortSignal.timeout(30_000) })
+    const log = forgetful.log.join('')
+    assert.equal(exitCode, 65, log)
+    assert.match(log, /n\d refuses this node\. /)
+    assert.match(log, reason)
+    assert.match(
+      log,
+      /Put back the data directory that it used last, or remove n\d from the cluster and add it under a new id\./,
+    )
+    const refusals = await Promise.all(others.map((other) => refusalBy(other, forgetful)))
+    const said = refusals.filter((refusal) => refusal !== null)
+    for (const refusal of said) assert.match(refusal, reason)
+    assert(said.length > 0, 'one of them met it')
+    if (starts >= 3 && said.length === others.length) return
+    assert(starts < 20, 'it never met both of the others')
   }
-  // It knows it, too.
-  await until(`${forgetful.id} to know that it is refused`, 20_000, async () => {
-    const { members } = await status(forgetful).catch(() => ({ members: [] }))
-    return members.some(({ refusal }) => refusal !== null) ? true : null
-  })
+}
+
+async function refusalBy(other: SidecarProcess, { id: wanted }: SidecarProcess): Promise<string | null> {
+  const { members } = await status(other)
+  return members.find(({ id }) => id === wanted)?.refusal ?? null
+}
+
+/** It serves, has what is committed, and nobody refuses it any more. */
+async function isWholeAgain(member: SidecarProcess): Promise<void> {
+  if (member.child === null) cluster.start(member.id)
+  await until(`${member.id} to serve`, 20_000, () => cluster.status(member.id))
+  await cluster.caughtUp(member.id)
+  for (const other of cluster.sidecars) {
+    await until(`${other.id} to take ${member.id}`, 20_000, async () =>
+      (await refusalBy(other, member)) === null ? true : null,
+    )
+  }
 }
 
 async function command(env: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<void> {

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { setImmediate as microtasksDone } from 'node:timers/promises'
 import type { FatalError } from '../../src/errors.ts'
 import { type NodeOptions, RaftNode } from '../../src/node/node.ts'
-import type { NodeEvent, PeerMessage } from '../../src/node/ports.ts'
+import type { NodeEvent, PeerMessage, Standing } from '../../src/node/ports.ts'
 import { type Entry, type EntryId, isCommand, type NodeId } from '../../src/raft/entry.ts'
 import type { AppendEntries } from '../../src/raft/messages.ts'
 import type { Recovered } from '../../src/raft/work.ts'
@@ -36,6 +36,8 @@ export interface KitSetup {
   readonly raft?: Partial<NodeOptions['raft']>
   readonly limits?: Partial<NodeOptions['limits']>
   readonly encodeEntry?: NodeOptions['encodeEntry']
+  /** What is known of the peers at the start. */
+  readonly acquaintances?: ReadonlyMap<NodeId, Standing>
 }
 
 type Sent<T> = Extract<PeerMessage, { readonly type: T }>
@@ -62,7 +64,8 @@ export class NodeKit {
     this.transport = new FakeTransport(this.journal, [...voters, ...learners])
     this.node = new RaftNode({
       incarnation: '0011223344556677',
-      acquaintances: { load: () => new Map(), save: async () => {} },
+      run: { number: 1, id: '8899aabbccddeeff', former: [] },
+      acquaintances: { load: () => setup.acquaintances ?? new Map(), save: async () => {} },
       id: 'n1',
       storage: this.storage,
       transport: this.transport,
@@ -151,6 +154,14 @@ export class NodeKit {
     assert.fail('AppendEntries follow each other without an end')
   }
 
+  /** These answer every heartbeat on the way. */
+  async advanceAnswered(ms: number, ...ids: readonly NodeId[]): Promise<void> {
+    for (const untilMs = this.clock.nowMs + ms; this.clock.nowMs < untilMs; ) {
+      await this.advance(Math.min(tickMs, untilMs - this.clock.nowMs))
+      await this.answer(...ids)
+    }
+  }
+
   sent<T extends PeerMessage['type']>(type: T): Sent<T>[] {
     return this.transport.sent.filter((message): message is Sent<T> => message.type === type)
   }
@@ -198,9 +209,12 @@ export async function started(setup: KitSetup = {}): Promise<NodeKit> {
 export async function leader(setup: KitSetup = {}, others: readonly NodeId[] = ['n2', 'n3']): Promise<NodeKit> {
   const kit = await started(setup)
   await kit.advance(testTimings.electionTimeoutMaxMs)
-  const term = kit.node.currentTerm + 1
-  await kit.receive({ type: 'RequestPreVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
-  await kit.receive({ type: 'RequestVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
+  if (kit.node.status().role !== 'leader') {
+    const term = kit.node.currentTerm + 1
+    await kit.receive({ type: 'RequestPreVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
+    await kit.receive({ type: 'RequestVoteResponse', from: 'n2', to: 'n1', term, voteGranted: true })
+  }
+  assert.equal(kit.node.status().role, 'leader')
   await kit.answer(...others)
   await kit.advance(momentMs)
   await kit.answer(...others)

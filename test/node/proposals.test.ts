@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { ProposalError } from '../../src/errors.ts'
 import { type ProposalLimits, Proposals } from '../../src/node/proposals.ts'
 import { command, entryOf } from './node-kit.ts'
 import { type Watched, watch } from './watched.ts'
@@ -411,4 +412,97 @@ test('A refusal that names no term queues nothing twice', () => {
   watch(proposals.add(command(), 'applied', 0, timeoutMs))
   proposals.requeue(1, 0, 0)
   assert.equal(proposals.takeQueued(1).length, 1)
+})
+
+test('A snapshot in place of the next entries leaves unknown what may be among them; what is queued, committed or of a later term goes on', async () => {
+  const bench = new Bench()
+  const committed = bench.add()
+  const handed = bench.add()
+  bench.take(3)
+  bench.commit([3, 9, 1])
+  const later = bench.add()
+  bench.take(5)
+  const queued = bench.add()
+  bench.proposals.skipped(4)
+  await settled()
+  assert.deepEqual(states([committed, handed, later, queued]), [
+    'pending',
+    'leadership-lost/unknown',
+    'pending',
+    'pending',
+  ])
+  assert.deepEqual(bench.take(5), [4])
+  bench.commit([5, 20, 3], [5, 21, 4])
+  bench.apply([3, 9, 1], [5, 20, 3], [5, 21, 4])
+  await settled()
+  assert.deepEqual(states([committed, later, queued]), ['resolved', 'resolved', 'resolved'])
+})
+
+test('What a snapshot may hold is never proposed again, whatever is heard of it afterwards: that could do it twice', async () => {
+  const bench = new Bench()
+  const handed = bench.add()
+  bench.take(3)
+  bench.proposals.skipped(3)
+  bench.proposals.requeue(1, 3, 0)
+  bench.commit([4, 20, 0, 0])
+  bench.apply([3, 9, 1])
+  await settled()
+  assert.equal(handed.state, 'leadership-lost/unknown')
+  assert.equal(bench.proposals.hasQueued, false)
+  assert.equal(bench.proposals.size, 0)
+})
+
+test('A snapshot of a later term than that of the leader who got it tells no more: also then it may be among the entries', async () => {
+  const bench = new Bench()
+  const handed = bench.add()
+  bench.take(3)
+  bench.proposals.skipped(8)
+  await settled()
+  assert.equal(handed.state, 'leadership-lost/unknown')
+})
+
+test('After a snapshot, what was handed to the leader of a later term waits for an entry that is newer still', async () => {
+  const bench = new Bench()
+  bench.add()
+  bench.take(5)
+  bench.proposals.skipped(4)
+  // Of the snapshot's own term, behind it: says nothing of term 5.
+  bench.commit([4, 11, 0, 0])
+  assert.equal(bench.proposals.hasQueued, false)
+  bench.commit([6, 12, 0, 0])
+  assert.deepEqual(bench.take(6), [1])
+})
+
+test('What is committed within a snapshot that the state machine was restored from has no result here', async () => {
+  const bench = new Bench()
+  const all = bench.addAll(4)
+  const committed = bench.add({ wait: 'committed' })
+  bench.take(1)
+  bench.commit([1, 1, 1], [1, 2, 2], [1, 3, 3], [1, 4, 5])
+  bench.proposals.restored(2)
+  await settled()
+  assert.deepEqual(states([...all, committed]), [
+    'apply-pending/committed',
+    'apply-pending/committed',
+    'pending',
+    'pending',
+    'resolved',
+  ])
+  const { error } = all[1] as Watched<unknown>
+  assert(error instanceof ProposalError, 'It is answered with a ProposalError')
+  assert.deepEqual([error.committed?.index, error.committed?.term], [2, 1])
+  bench.apply([1, 3, 3])
+  await settled()
+  assert.equal(all[2]?.state, 'resolved')
+})
+
+test('A leader without room on its disk is told from one that has too much under way', async () => {
+  const bench = new Bench()
+  const all = bench.addAll(2)
+  bench.take(1)
+  bench.proposals.refuseFull(1, 1, 'storage-full')
+  bench.proposals.refuseFull(2, 1, 'tail-full')
+  await settled()
+  assert.deepEqual(states(all), ['storage-full/not_applied', 'too-many-proposals/not_applied'])
+  assert.equal(bench.proposals.counters().failed['storage-full'], 1)
 })

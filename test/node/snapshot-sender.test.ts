@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { exitCodes, FatalError } from '../../src/errors.ts'
 import { chunkBytes, windowBytes } from '../../src/node/snapshot-sender.ts'
-import { bodyOf, headerAt, repeatAfterMs, SenderBench, settle } from './transfer-kit.ts'
+import { bodyOf, headerAt, patienceMs, repeatAfterMs, SenderBench, settle } from './transfer-kit.ts'
 
 /** A file of that many chunks, the last one not full. */
 function bench(chunks: number, options: ConstructorParameters<typeof SenderBench>[0] = {}): SenderBench {
@@ -40,6 +40,15 @@ test('The chunks are the file, in order, and each is as large as it may be', asy
     [chunkBytes, chunkBytes, chunkBytes, b.shelf.bytes.length - 3 * chunkBytes],
   )
   assert.deepEqual(Buffer.concat(b.chunks.map(({ bytes }) => bytes)), b.shelf.bytes)
+})
+
+test('The chunks may be smaller, and the window is with them', async () => {
+  const b = bench(1, { chunkBytes: 100 })
+  const sender = await b.begin()
+  sender.acknowledged(b.ack(0))
+  await settle()
+  assert.equal(b.chunks.length, windowBytes / chunkBytes)
+  assert.ok(b.chunks.every(({ bytes }) => bytes.length === 100))
 })
 
 test('No more is under way than the window lets, and each acknowledgement lets more follow', async () => {
@@ -261,4 +270,21 @@ test('A file that ends too early is damaged', async () => {
     [exitCodes.dataError],
   )
   assert.deepEqual(b.chunks, [])
+})
+
+test('A follower that answers and takes nothing is given up after a while; each acknowledgement that brings news begins that while anew', async () => {
+  const b = bench(30)
+  const sender = await b.begin()
+  const answerFor = async (ms: number, offset: number) => {
+    for (let passedMs = 0; passedMs < ms; passedMs += repeatAfterMs / 2) {
+      sender.acknowledged(b.ack(offset))
+      await b.advance(repeatAfterMs / 2)
+    }
+  }
+  await answerFor(patienceMs / 2, 0)
+  await answerFor(patienceMs / 2, chunkBytes)
+  await answerFor(patienceMs / 2, 2 * chunkBytes)
+  assert.equal(b.stuck, 0)
+  await answerFor(patienceMs, 2 * chunkBytes)
+  assert.equal(b.stuck, 1)
 })

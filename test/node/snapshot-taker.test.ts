@@ -21,7 +21,7 @@ class Bench {
   readonly events: NodeEvent[] = []
   readonly taken: number[] = []
   readonly failures: unknown[] = []
-  describe: (index: number) => SnapshotMetadata | null = (index) => {
+  describe: (index: number) => SnapshotMetadata = (index) => {
     const { lastIncluded, timestampMs, configuration } = headerAt(index)
     return { lastIncluded, timestampMs, configuration }
   }
@@ -78,6 +78,12 @@ test('One is taken after every so many applied entries, and holds what the state
   await b.tick(2 * threshold)
   assert.deepEqual(b.taken, [threshold, 2 * threshold])
   assert.equal(b.applier.openPictures, 0)
+})
+
+test('Before anything is applied there is nothing to take: it would be no snapshot to whoever reads it', async () => {
+  const b = new Bench()
+  await assert.rejects(b.taker.take(), { code: 'snapshot-failed', message: /nothing is applied yet/ })
+  assert.equal(b.storage.newestSnapshot, null)
 })
 
 test('It counts from the newest snapshot, whoever took it', async () => {
@@ -142,11 +148,13 @@ for (const { name, fail, reason } of [
     reason: 'Cannot take a snapshot: No room',
   },
   {
-    name: 'the leader sent one meanwhile',
+    name: 'the log does not vouch for it',
     fail: (b: Bench) => {
-      b.describe = () => null
+      b.describe = (index) => {
+        throw new SnapshotError('snapshot-failed', `Cannot use a snapshot through ${index}`)
+      }
     },
-    reason: 'Cannot use a snapshot through 100: one of the leader has taken its place',
+    reason: 'Cannot use a snapshot through 100',
   },
 ]) {
   test(`When ${name} it says why, lets go of the state, and tries again after a tenth of the way and a while`, async () => {

@@ -11,6 +11,7 @@ import { FakeShelf } from './fake-shelf.ts'
 import { ManualClock } from './fakes.ts'
 
 export const repeatAfterMs = 1000
+export const patienceMs = 20_000
 
 export function headerAt(index: number, term = 1) {
   return {
@@ -35,10 +36,17 @@ export class SenderBench {
   readonly failures: unknown[] = []
   readonly sentAfterMs: number[] = []
   readonly bytesPerSecond: number
+  /** How often the follower was given up. */
+  stuck = 0
 
-  constructor(options: { readonly clock?: ManualClock; readonly bytesPerSecond?: number } = {}) {
+  readonly #chunkBytes: number
+
+  constructor(
+    options: { readonly clock?: ManualClock; readonly bytesPerSecond?: number; readonly chunkBytes?: number } = {},
+  ) {
     this.clock = options.clock ?? new ManualClock()
     this.bytesPerSecond = options.bytesPerSecond ?? Number.POSITIVE_INFINITY
+    this.#chunkBytes = options.chunkBytes ?? chunkBytes
   }
 
   /** Begins to send what is on the shelf. */
@@ -53,7 +61,10 @@ export class SenderBench {
       transport: { send: (message) => this.wire.push(message as SnapshotOffer | SnapshotChunk) },
       clock: this.clock,
       bytesPerSecond: this.bytesPerSecond,
+      chunkBytes: this.#chunkBytes,
       repeatAfterMs,
+      patienceMs,
+      onStuck: () => this.stuck++,
       onSent: (durationMs) => this.sentAfterMs.push(durationMs),
       onFailure: (error) => this.failures.push(error),
     })
@@ -104,8 +115,8 @@ export class Outgoing {
   readonly #from: string
   readonly #term: number
 
-  constructor({ index = 10, bytes = 3 * chunkBytes, seed = 1, from = 'n2', term = 1 } = {}) {
-    this.file = this.#shelf.put(headerAt(index), bodyOf(bytes, seed))
+  constructor({ index = 10, bytes = 3 * chunkBytes, seed = 1, from = 'n2', term = 1, lastTerm = 1 } = {}) {
+    this.file = this.#shelf.put(headerAt(index, lastTerm), bodyOf(bytes, seed))
     this.#from = from
     this.#term = term
   }

@@ -2,7 +2,7 @@
 
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { PeerMessage, SnapshotChunk, Standing, Transport, TransportEvents } from '../../src/node/ports.ts'
+import type { PeerMessage, Run, SnapshotChunk, Standing, Transport, TransportEvents } from '../../src/node/ports.ts'
 import type { Channel } from '../../src/peers/channel.ts'
 import { type Frame, FrameParser, frameBytes } from '../../src/peers/frames.ts'
 import { decodeGreeting, encodeHello, type Greeting, type Hello, type Identity } from '../../src/peers/handshake.ts'
@@ -29,6 +29,8 @@ export class Recorder implements TransportEvents {
   readonly downs: string[] = []
   /** Who has shown what, in order. */
   readonly greetings: { readonly id: string; readonly standing: Standing }[] = []
+  /** Who has said what of this node, and stands where. */
+  readonly accusations: { readonly by: string; readonly standing: Standing; readonly sentence: string }[] = []
   /** What the node shows of itself; what it says of others. */
   shown: Standing
   judge: (id: string, standing: Standing) => Promise<string | null> = async () => null
@@ -45,6 +47,10 @@ export class Recorder implements TransportEvents {
   greeted(id: string, standing: Standing): Promise<string | null> {
     this.greetings.push({ id, standing })
     return this.judge(id, standing)
+  }
+
+  disowned(by: string, standing: Standing, sentence: string): void {
+    this.accusations.push({ by, standing, sentence })
   }
 
   received(message: PeerMessage): void {
@@ -66,11 +72,16 @@ export function identity(id: string, overrides: Partial<Identity> = {}): Identit
 }
 
 export function standing(id: string, overrides: Partial<Standing> = {}): Standing {
-  return { incarnation: `${id}-1`, currentTerm: 0, lastIndex: 0, ...overrides }
+  return { incarnation: `${id}-1`, run: run(`run-of-${id}`), currentTerm: 0, lastIndex: 0, ...overrides }
+}
+
+/** The first one, unless there were others before it. */
+export function run(id: string, ...former: readonly string[]): Run {
+  return { number: former.length + 1, id, former }
 }
 
 export function hello(id: string, to: string, overrides: Partial<Hello> = {}): Hello {
-  return { ...identity(id), to, channel: 'consensus', run: `run of ${id}`, standing: standing(id), ...overrides }
+  return { ...identity(id), to, channel: 'consensus', standing: standing(id), ...overrides }
 }
 
 export interface TestNode {

@@ -17,6 +17,7 @@ const transport = createTransport({
 await transport.start({
   standing: () => standing('b'),
   greeted: async () => null,
+  disowned: () => {},
   received: () => {},
   peerUp: () => {
     transport.send(numbered(1, 'b', 'a'))

@@ -19,17 +19,19 @@ import {
   numbered,
   numbers,
   Recorder,
+  run,
   standing,
   type TestNode,
   until,
   withBench,
 } from './peer-kit.ts'
 
-const known = standing('b', { currentTerm: 5, lastIndex: 80 })
+const known = standing('b', { run: run('b3', 'b2', 'b1'), currentTerm: 5, lastIndex: 80 })
+const own = standing('a', { run: run('a2', 'a1'), currentTerm: 5, lastIndex: 100 })
 
 /** A node that knows b by this. */
 function acquainted(shown: Standing): Recorder {
-  const events = new Recorder(standing('a', { currentTerm: 5, lastIndex: 100 }))
+  const events = new Recorder(own)
   const acquaintances = new Acquaintances({
     id: 'a',
     store: { load: () => new Map([['b', shown]]), save: async () => {} },
@@ -46,6 +48,11 @@ async function listener(bench: Bench, events = new Recorder(standing('a')), rpcT
   return { ...node, events }
 }
 
+/** What those who refused for amnesia showed of themselves. */
+function accusers(peer: HandPeer): (Standing | undefined)[] {
+  return peer.greetings.flatMap((greeting) => (greeting.type === 'refused' ? [greeting.refusal.standing] : []))
+}
+
 function refusals(peer: HandPeer): string[] {
   return peer.greetings.map((greeting) => (greeting.type === 'refused' ? greeting.refusal.code : greeting.type))
 }
@@ -54,6 +61,13 @@ const table: readonly (readonly [name: string, shown: Partial<Standing>, says: R
   ['is whole', {}, null],
   ['has gone on', { currentTerm: 6, lastIndex: 200 }, null],
   ['comes with an emptied directory', standing('b', { incarnation: 'b-2' }), /shows another data directory \(b-2\)/],
+  ['has restarted', { run: run('b4', 'b3', 'b2', 'b1') }, null],
+  ['comes with an older copy', { run: run('copy2', 'b1') }, /shows run 2 of its data directory, but showed a run 3 /],
+  [
+    'comes with an older copy that was started again',
+    { run: run('copy4', 'copy3', 'copy2', 'b1') },
+    /shows run 4 of a data directory whose run 3 \(copy3\) is not the one that it showed a before \(b3\)/,
+  ],
   ['comes with an older term', { currentTerm: 4 }, /shows term 4, but showed a term 5 before/],
   ['comes with a shorter log', { lastIndex: 79 }, /shows a log that ends at 79, but acknowledged 80 to a before/],
 ]
@@ -70,6 +84,7 @@ describe('a member that', () => {
           peer.hello(identity('b'), 'a', { channel, standing: { ...known, ...shown } })
           await until(() => peer.greetings.length === 1, 'a answers')
           assert.deepEqual(refusals(peer), [says === null ? 'hello' : 'amnesia'])
+          if (says !== null) assert.deepEqual(accusers(peer), [own], 'the one who says it shows where it stands')
         }
         const { refusal } = a.transport.peers()[0] ?? {}
         if (says === null) assert.equal(refusal, null)
@@ -96,15 +111,17 @@ describe('a member that', () => {
         assert.match(a.transport.peers()[0]?.refusal ?? '', says)
         await until(() => peers[0]?.ended === true, 'it is told')
         assert.deepEqual(refusals(peers[0] ?? assert.fail()), ['hello', 'amnesia'])
+        assert.deepEqual(accusers(peers[0] ?? assert.fail()), [own])
         assert.deepEqual(events.ups, [])
       }))
   }
 
-  test('was emptied is told by both its peers, stays up, and says so of each of them', () =>
+  test('was emptied is told so, whoever calls, by one who shows where it stands', () =>
     withBench(async (bench) => {
       const events = acquainted(known)
       const a = await bench.node('a', {}, events)
-      const b = await bench.node('b', {}, new Recorder(standing('b', { incarnation: 'b-2' })))
+      const shown = new Recorder(standing('b', { incarnation: 'b-2' }))
+      const b = { ...(await bench.node('b', {}, shown)), events: shown }
       const both = members({ a: a.address, b: b.address })
       a.transport.setMembers(both)
       b.transport.setMembers(both)
@@ -113,6 +130,9 @@ describe('a member that', () => {
       assert.match(refusal(a), /^Refused .* \(amnesia\): b shows another data directory/)
       assert.match(refusal(b), /\(amnesia\), it says: b shows another data directory .* add it under a new id\.$/)
       assert.deepEqual([events.ups, connected(a, 'b'), connected(b, 'a')], [[], false, false])
+      const told = b.events.accusations[0] ?? assert.fail()
+      assert.deepEqual([told.by, told.standing, a.events.accusations], ['a', own, []])
+      assert.match(told.sentence, /^b shows another data directory .* add it under a new id\.$/)
     }))
 })
 
@@ -124,13 +144,58 @@ describe('a node whose answer is refused', () => {
         const peer = new HandPeer(await bench.dial(a.address))
         peer.hello(identity('b'), 'a')
         await until(() => peer.greetings.length === 1, 'a answers')
-        peer.say(encodeRefusal({ code: 'amnesia', sentence: 'a has forgotten its vote' }))
+        peer.say(encodeRefusal({ code: 'amnesia', sentence: 'a has forgotten its vote', standing: known }))
         await until(() => peer.ended, 'its link is closed')
       }
       await until(() => typeof a.transport.peers()[0]?.refusal === 'string', 'it knows why')
       const sentence = 'b called, and refused the answer (amnesia), it says: a has forgotten its vote'
       assert.equal(a.transport.peers()[0]?.refusal, sentence)
       assert.equal(a.lines.filter((line) => line === sentence).length, 1)
+      const said = { by: 'b', standing: known, sentence: 'a has forgotten its vote' }
+      assert.deepEqual(a.events.accusations, [said, said, said])
+    }))
+
+  test('for another reason is not disowned by that', () =>
+    withBench(async (bench) => {
+      const a = await listener(bench)
+      const peer = new HandPeer(await bench.dial(a.address))
+      peer.hello(identity('b'), 'a')
+      await until(() => peer.greetings.length === 1, 'a answers')
+      peer.say(encodeRefusal({ code: 'founding', sentence: 'a was founded elsewhere' }))
+      await until(() => peer.ended, 'its link is closed')
+      assert.deepEqual([a.events.accusations, typeof a.transport.peers()[0]?.refusal], [[], 'string'])
+    }))
+
+  test('as one that has forgotten, by somebody who does not show where it stands, is not disowned', () =>
+    withBench(async (bench) => {
+      const a = await listener(bench)
+      const peer = new HandPeer(await bench.dial(a.address))
+      peer.hello(identity('b'), 'a')
+      await until(() => peer.greetings.length === 1, 'a answers')
+      peer.say(frame(packHeader([1, 'amnesia', 'a has forgotten its vote'])))
+      await until(() => peer.ended, 'its link is closed')
+      assert.deepEqual([a.events.accusations, a.transport.peers()[0]?.refusal], [[], null])
+    }))
+})
+
+describe('a node whose call is refused as one that has forgotten', () => {
+  test('is disowned at each call by the member that it called, and by nobody once it is closed', () =>
+    withBench(async (bench) => {
+      const sockets: HandPeer[] = []
+      const address = await bench.server((socket) => {
+        const peer = new HandPeer(socket)
+        sockets.push(peer)
+        socket.once('data', () =>
+          peer.say(encodeRefusal({ code: 'amnesia', sentence: 'a has forgotten its vote', standing: known })),
+        )
+      })
+      const a = await bench.node('a')
+      a.transport.setMembers(members({ a: a.address, b: address }))
+      await until(() => a.events.accusations.length === 1, 'it is told')
+      assert.deepEqual(a.events.accusations, [{ by: 'b', standing: known, sentence: 'a has forgotten its vote' }])
+      await until(() => a.events.accusations.length === 2, 'it is told again')
+      await a.transport.close()
+      assert.equal(a.events.accusations.length, 2)
     }))
 })
 
@@ -177,10 +242,10 @@ describe('what a node shows', () => {
       assert.deepEqual([a.events.greetings.length, b.events.greetings.length], [1, 1])
       // An older greeting of a process that has acknowledged more since is no sign of anything.
       const called = await listener(bench)
-      for (const run of ['first', 'first', 'second', 'second', 'second']) {
+      for (const id of ['first', 'first', 'second', 'second', 'second']) {
         const peer = new HandPeer(await bench.dial(called.address))
         peer.hello(identity('b'), 'a', {
-          run,
+          standing: standing('b', { run: run(id) }),
           channel: called.events.greetings.length === 1 ? 'snapshots' : 'consensus',
         })
         await until(() => peer.greetings.length === 1, 'a answers')
@@ -207,20 +272,39 @@ describe('what a node shows', () => {
 
   const start = [0, 'raft-sidecar', 2, 'test', 'b', 'a', null, null] as const
   const garbage: readonly (readonly [name: string, fields: readonly (string | number | boolean | null)[]])[] = [
-    ['an unknown channel', ['bulk', 'run', 'b-1', 1, 1]],
-    ['a channel that is no text', [1, 'run', 'b-1', 1, 1]],
-    ['no run', ['consensus', '', 'b-1', 1, 1]],
-    ['an endless run', ['consensus', 'r'.repeat(257), 'b-1', 1, 1]],
-    ['no incarnation', ['consensus', 'run', null, 1, 1]],
-    ['an endless incarnation', ['consensus', 'run', 'b'.repeat(65), 1, 1]],
-    ['a term below zero', ['consensus', 'run', 'b-1', -1, 1]],
-    ['a term with a fraction', ['consensus', 'run', 'b-1', 1.5, 1]],
-    ['a term past all numbers', ['consensus', 'run', 'b-1', 2 ** 53, 1]],
-    ['a term that is a text', ['consensus', 'run', 'b-1', '1', 1]],
-    ['an index that is none', ['consensus', 'run', 'b-1', 1, true]],
-    ['no index', ['consensus', 'run', 'b-1', 1]],
-    ['one field more', ['consensus', 'run', 'b-1', 1, 1, 1]],
+    ['an unknown channel', ['bulk', 'b-1', 1, 'run', null, 1, 1]],
+    ['a channel that is no text', [1, 'b-1', 1, 'run', null, 1, 1]],
+    ['no incarnation', ['consensus', null, 1, 'run', null, 1, 1]],
+    ['an endless incarnation', ['consensus', 'b'.repeat(65), 1, 'run', null, 1, 1]],
+    ['no run', ['consensus', 'b-1', 1, '', null, 1, 1]],
+    ['an endless run', ['consensus', 'b-1', 1, 'r'.repeat(65), null, 1, 1]],
+    ['a run that has no number', ['consensus', 'b-1', 'run', null, 1, 1]],
+    ['a run before the first', ['consensus', 'b-1', 0, 'run', null, 1, 1]],
+    ['more former runs than there were', ['consensus', 'b-1', 2, 'run', 'r0 r1', 1, 1]],
+    ['more former runs than are kept', ['consensus', 'b-1', 999, 'run', Array(128).fill('r').join(' '), 1, 1]],
+    ['a former run without an id', ['consensus', 'b-1', 3, 'run', 'r1 ', 1, 1]],
+    ['an endless former run', ['consensus', 'b-1', 3, 'run', `r1 ${'r'.repeat(65)}`, 1, 1]],
+    ['a term below zero', ['consensus', 'b-1', 1, 'run', null, -1, 1]],
+    ['a term with a fraction', ['consensus', 'b-1', 1, 'run', null, 1.5, 1]],
+    ['a term past all numbers', ['consensus', 'b-1', 1, 'run', null, 2 ** 53, 1]],
+    ['a term that is a text', ['consensus', 'b-1', 1, 'run', null, '1', 1]],
+    ['an index that is none', ['consensus', 'b-1', 1, 'run', null, 1, true]],
+    ['no index', ['consensus', 'b-1', 1, 'run', null, 1]],
+    ['one field more', ['consensus', 'b-1', 1, 'run', null, 1, 1, 1]],
   ]
+
+  test('of its runs comes through whole, however many there were', () =>
+    withBench(async (bench) => {
+      const a = await listener(bench)
+      const former = Array.from({ length: 127 }, (_, at) => String(at).padStart(64, 'r'))
+      for (const shown of [run('b1'), run('b2', 'b1'), { number: 4000, id: 'i'.repeat(64), former }]) {
+        const peer = new HandPeer(await bench.dial(a.address))
+        peer.hello(identity('b'), 'a', { standing: standing('b', { run: shown }) })
+        await until(() => peer.greetings.length === 1, 'a answers')
+        assert.deepEqual(a.events.greetings.at(-1)?.standing.run, shown)
+      }
+    }))
+
   for (const [name, fields] of garbage) {
     test(`with ${name} is no greeting`, () =>
       withBench(async (bench) => {
@@ -283,7 +367,7 @@ describe('a judgement that is not there yet', () => {
       const address = await bench.server((socket) => {
         const peer = new HandPeer(socket)
         answers.push(peer)
-        peer.answer(identity('b'), 'a', { run: 'another' })
+        peer.answer(identity('b'), 'a', { standing: standing('b', { run: run('another') }) })
       })
       const a = await bench.node('a', { rpcTimeoutMs: 60 }, events)
       a.transport.setMembers(members({ a: a.address, b: address }))
@@ -365,10 +449,11 @@ describe('what a former process of a member left behind', () => {
     withBench(async (bench) => {
       const a = await listener(bench)
       const former = new HandPeer(await bench.dial(a.address))
-      former.hello(identity('b'), 'a', { run: 'first' })
+      former.hello(identity('b'), 'a', { standing: standing('b', { run: run('first') }) })
       await until(() => former.greetings.length === 1, 'the former one is taken')
       const successor = new HandPeer(await bench.dial(a.address))
-      successor.hello(identity('b'), 'a', { run: 'second', channel: 'snapshots' })
+      const second = standing('b', { run: run('second', 'first') })
+      successor.hello(identity('b'), 'a', { standing: second, channel: 'snapshots' })
       await until(() => successor.greetings.length === 1 && former.ended, 'its successor is taken')
       assert.equal(successor.ended, false)
     }))
@@ -377,10 +462,10 @@ describe('what a former process of a member left behind', () => {
     withBench(async (bench) => {
       const a = await listener(bench, acquainted(known))
       const whole = new HandPeer(await bench.dial(a.address))
-      whole.hello(identity('b'), 'a', { run: 'first', standing: known })
+      whole.hello(identity('b'), 'a', { standing: known })
       await until(() => whole.greetings.length === 1, 'it is taken')
       const impostor = new HandPeer(await bench.dial(a.address))
-      impostor.hello(identity('b'), 'a', { run: 'second', standing: { ...known, incarnation: 'b-2' } })
+      impostor.hello(identity('b'), 'a', { standing: standing('b', { incarnation: 'b-2' }) })
       await until(() => impostor.ended, 'the other one is refused')
       whole.say(encodeMessage(numbered(4, 'b', 'a')))
       await until(() => a.events.messages.length === 1, 'it goes on')

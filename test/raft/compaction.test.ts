@@ -56,6 +56,8 @@ test('What is needed all the same stays, until it is needed no more', () => {
   node.completeSnapshot({ neededFrom: 5 })
   node.tick()
   assert.equal(node.raft.log.base.index, 4)
+  node.step({ type: 'tick', neededFrom: 7 })
+  assert.equal(node.raft.log.base.index, 6, 'without another snapshot')
   node.takeSnapshot()
   assert.equal(node.raft.log.base.index, 10)
 })

@@ -146,6 +146,23 @@ describe('The durable mark', () => {
   })
 })
 
+test('What was durable before it was replaced stays held until what replaces it is durable, and no longer', () => {
+  const log = emptyLog(everything, { termRuns: [{ from: 1, term: 1 }], lastIndex: 4 })
+  log.append(logOf([2], 3))
+  assert.deepEqual([log.durableIndex, log.heldIndex], [2, 4])
+  log.takeUnsaved(1)
+  log.append(logOf([3], 2))
+  log.saved(1, 1)
+  assert.deepEqual([log.durableIndex, log.heldIndex], [1, 4])
+  log.takeUnsaved(2)
+  log.append(logOf([3], 3))
+  log.takeUnsaved(3)
+  log.saved(2, 1)
+  assert.deepEqual([log.durableIndex, log.heldIndex], [2, 2])
+  log.saved(3, 1)
+  assert.deepEqual([log.durableIndex, log.heldIndex], [3, 3])
+})
+
 describe('Memory', () => {
   test('what is durable leaves it when there is too much; what is not stays', () => {
     const log = logWith([1, 1, 1, 1], 0)

@@ -36,6 +36,9 @@ export function randomRun(seed: number, steps: number): RunSummary {
     },
   })
   const counts = { crashes: 0 }
+  // In some runs no save is ever quick.
+  const areDisksSlow = random.chance(0.3)
+  for (const node of cluster.nodes.values()) node.holdSaves = areDisksSlow
   const pace = random.pick([
     [1, 10, 50],
     [10, 50, 300],
@@ -80,7 +83,7 @@ function drawMix(random: Random, counts: { crashes: number }): Action[] {
   }
   for (let n = 0; n < 10; n++) mix.push(tick, tick, ...new Array<Action>(9).fill(deliver), save, save, propose)
   for (let n = random.integer(12); n > 0; n--) mix.push(snapshot, arrive)
-  for (let n = random.integer(6); n > 0; n--) mix.push(arrive)
+  for (let n = random.integer(6); n > 0; n--) mix.push(arrive, arriveUnasked)
   mix.push(
     timeOut,
     burst,
@@ -177,12 +180,25 @@ function snapshot(random: Random, cluster: Cluster): void {
   if (node.snapshotting !== null) {
     node.completeSnapshot({ drain: random.chance(0.8) })
   } else {
-    const { log, commitIndex } = node.raft
-    node.beginSnapshot(
-      random.chance(0.5) ? commitIndex : log.base.index + random.integer(commitIndex - log.base.index + 1),
-    )
+    const { commitIndex, snapshot: newest } = node.raft
+    const news = commitIndex - (newest?.lastIncluded.index ?? 0)
+    if (news > 0) node.beginSnapshot(random.chance(0.5) ? commitIndex : commitIndex - random.integer(news))
   }
   cluster.collect()
+}
+
+/** From a leader to somebody who needs none, as a node is free to send it; its own link may be the faster one. */
+function arriveUnasked(random: Random, cluster: Cluster): void {
+  const leaders = [...cluster.nodes.values()].filter((node) => node.alive && node.role === 'leader')
+  if (leaders.length === 0) return
+  const leader = random.pick(leaders)
+  const to = random.pick([...cluster.nodes.keys()])
+  if (random.chance(0.5)) leader.takeSnapshot()
+  const { id: from, raft, disk } = leader
+  if (to === from || leader.role !== 'leader' || disk.snapshot === null) return
+  const message = { type: 'InstallSnapshot', from, to, term: raft.currentTerm, snapshot: disk.snapshot } as const
+  if (random.chance(0.5)) cluster.network.push(message)
+  else cluster.deliver(message, random.chance(0.8))
 }
 
 /** It arrives, and may do so again; the network delays it, loses it, and lets it come when its sender was deposed long ago. */

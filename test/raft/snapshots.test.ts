@@ -199,6 +199,45 @@ describe('It ends', () => {
   }
 })
 
+describe('A follower that is gone', () => {
+  /** n3 answers meanwhile. */
+  function pass(node: TestNode, ms: number): void {
+    for (let passedMs = 0; passedMs < ms; passedMs += heartbeatIntervalMs) {
+      node.tick(heartbeatIntervalMs)
+      node.receive(accepted(2, node.raft.log.lastIndex, 'n3'))
+    }
+  }
+
+  for (const [what, isLost, patienceMs] of [
+    ['and whose connection is closed, for an election timeout', true, electionTimeoutMaxMs],
+    ['for ten election timeouts', false, 10 * electionTimeoutMaxMs],
+  ] as const) {
+    test(`${what}, is sent no snapshot, and asked at each heartbeat whether it is back`, () => {
+      const node = sending()
+      if (isLost) node.step({ type: 'peerDown', id: 'n2' })
+      pass(node, patienceMs - heartbeatIntervalMs)
+      assert.equal(node.isSendingSnapshot('n2'), true)
+      pass(node, 2 * heartbeatIntervalMs)
+      assert.equal(node.isSendingSnapshot('n2'), false)
+      node.transfers.clear()
+      for (let i = 0; i < 3; i++) {
+        node.propose(1)
+        node.receive(accepted(2, node.raft.log.lastIndex, 'n3'))
+        node.takeSnapshot()
+        assert.equal(node.raft.log.base.index, node.raft.commitIndex)
+        node.takeSent()
+        node.tick(heartbeatIntervalMs)
+        assert.deepEqual(sentTo(node, 'n2'), [[node.raft.commitIndex, 0]])
+        assert.equal(node.transfers.size, 0)
+      }
+      node.step({ type: 'peerUp', id: 'n2' })
+      assert.deepEqual(sentTo(node, 'n2'), [[9, 0]])
+      node.receive(rejected(2, 9, nowhere, 'n2'))
+      assert.equal(node.transfers.get('n2')?.snapshot.lastIncluded.index, 9)
+    })
+  }
+})
+
 test('What was to be sent by a leader that was deposed in the same turn is not sent under the next term', () => {
   const node = compacted()
   node.step({ type: 'receive', message: rejected(2, 5, nowhere, 'n2') }, false)

@@ -1,24 +1,27 @@
 // One machine of the cluster: its disk, clocks and application, which last, and the processes of the node that come and go on it. A process is the
 // production node over the production storage and applier; in between, everything that it promises is shown to the ledger.
 
-import { exitCodes, FatalError } from '../../src/errors.ts'
+import { crc32 } from 'node:zlib'
+import { exitCodes, FatalError, SnapshotError } from '../../src/errors.ts'
 import { createApplier } from '../../src/machine/applier.ts'
 import type { CursorStore } from '../../src/machine/cursor.ts'
 import { createKvMachine, type KvMachine } from '../../src/machine/kv.ts'
 import type { StateMachine } from '../../src/machine/state-machine.ts'
 import { RaftNode } from '../../src/node/node.ts'
-import type { Applier, Clock, NodeEvent, Storage } from '../../src/node/ports.ts'
+import type { Applier, Clock, IncomingSnapshot, NodeEvent, SnapshotHeader, Storage } from '../../src/node/ports.ts'
 import type { Member as ConfiguredMember } from '../../src/raft/configuration.ts'
-import type { NodeId } from '../../src/raft/entry.ts'
+import type { EntryId, NodeId } from '../../src/raft/entry.ts'
 import type { Save } from '../../src/raft/work.ts'
+import { AcquaintanceFile } from '../../src/storage/acquaintances.ts'
 import { Cursor } from '../../src/storage/cursor.ts'
 import { encodeEntry } from '../../src/storage/record.ts'
+import { snapshotName } from '../../src/storage/snapshot-file.ts'
 import { type DurableStorage, openStorage } from '../../src/storage/storage.ts'
 import type { Ledger } from './invariants/ledger.ts'
-import type { Profile } from './profile.ts'
+import { type Profile, tickMs } from './profile.ts'
 import { Application } from './world/application.ts'
 import { MachineClock } from './world/clock.ts'
-import { SimDisk } from './world/disk.ts'
+import { type DiskImage, SimDisk } from './world/disk.ts'
 import type { Network } from './world/network.ts'
 import type { Random } from './world/random.ts'
 import { Owner, type World } from './world/world.ts'
@@ -39,7 +42,17 @@ interface Life {
   node: RaftNode | null
   kv: KvMachine | null
   watcher: Applier | null
+  /** When each save that is under way was begun, oldest first, by its own clock. */
+  readonly savesBegunMs: number[]
+  isStopping: boolean
+  /** It has spoken as a leader since it was last looked at. */
+  hasLed: boolean
+  /** Looks in a row at which it led over a disk that hangs. */
+  looksAtHungLeader: number
 }
+
+/** How often a member is looked at; by then it had turns enough. */
+const lookEveryMs = 10 * tickMs
 
 export class Member {
   readonly id: NodeId
@@ -48,9 +61,15 @@ export class Member {
   readonly app: Application
   /** Its disk is damaged and it says so: nothing will bring it back. */
   hasRefused = false
+  /** Its disk was emptied, or set back: it has forgotten what it once promised. */
+  hasForgotten = false
   readonly #around: Surroundings
   readonly #number: number
   readonly #random: Random
+  /** Its disk is not the one that it left when it was last there. */
+  #isAnother = false
+  /** All its files were made. */
+  #hasRun = false
   #life: Life | null = null
 
   constructor(around: Surroundings, number: number) {
@@ -59,7 +78,9 @@ export class Member {
     this.#number = number
     this.id = around.ids[number] as NodeId
     this.#random = world.random(`member ${this.id}`)
-    this.disk = new SimDisk(world, world.random(`disk ${this.id}`), profile.syncMs)
+    this.disk = new SimDisk(world, world.random(`disk ${this.id}`), profile.syncMs, {
+      syncFailed: (owner, path) => this.#syncFailed(owner, path),
+    })
     this.clock = new MachineClock(world, world.random(`clock ${this.id}`))
     this.app = new Application(world, world.random(`app ${this.id}`), ledger, profile.app, this.id)
   }
@@ -85,19 +106,44 @@ export class Member {
     return this.#life !== null
   }
 
-  /** Also where there is none. */
+  /** Also where there is none, or one that no log reaches back to any more: only people can bring that forward. */
   isWatcherAt(index: number): boolean {
-    const watcher = this.#life?.watcher ?? null
-    return watcher === null || watcher.appliedIndex === index
+    const { watcher = null, node = null } = this.#life ?? {}
+    if (watcher === null || watcher.appliedIndex === index) return true
+    return node !== null && watcher.blocked !== null && watcher.appliedIndex + 1 < node.status().firstIndex
+  }
+
+  /** What it may still hold of its log when nothing has happened for a while. */
+  hasCompacted(): boolean {
+    const { node = null, watcher = null } = this.#life ?? {}
+    if (node === null) return true
+    const { snapshots, raft, machine, app } = this.#around.profile
+    if (machine === 'app' && !app.offersSnapshots) return true
+    const { firstIndex, lastIndex } = node.status()
+    const wanted = Math.max(lastIndex - raft.maxLogEntries - snapshots.threshold, 0)
+    // A watcher needs what it has not taken.
+    return firstIndex > Math.min(wanted, watcher?.appliedIndex ?? wanted)
   }
 
   start(): void {
     if (this.#life !== null || this.hasRefused) return
     const owner = new Owner(this.id, this.#number + 1)
-    const life: Life = { owner, clock: this.clock.of(owner), node: null, kv: null, watcher: null }
+    const clock = this.clock.of(owner)
+    const life: Life = {
+      owner,
+      clock,
+      node: null,
+      kv: null,
+      watcher: null,
+      savesBegunMs: [],
+      isStopping: false,
+      hasLed: false,
+      looksAtHungLeader: 0,
+    }
     this.#life = life
     this.#around.world.tell(this.id, 'starts')
     void this.#start(life)
+    this.#lookAfter(life)
   }
 
   /** As kill -9: what was written stays in the page cache. */
@@ -113,13 +159,96 @@ export class Member {
     this.app.restart()
   }
 
+  /** It is down, and comes back with a disk that holds something else; null: nothing. */
+  forget(image: DiskImage | null): void {
+    this.disk.setBack(image ?? new Map())
+    this.hasForgotten = true
+    this.#isAnother = true
+    this.#hasRun = false
+    this.#around.world.tell(this.id, image === null ? 'disk  is EMPTIED' : 'disk  is SET BACK')
+    this.#around.ledger.forgot(this.id)
+  }
+
+  /** For good. */
+  takeAway(): void {
+    this.hasRefused = true
+    if (this.#life !== null) this.#end(this.#life, 'is taken away', 0)
+  }
+
+  /** As somebody asks for it. */
+  async requestSnapshot(wantsBackup: boolean): Promise<void> {
+    const { node } = this
+    if (node === null) return
+    const { appliedIndex } = node
+    try {
+      const index = wantsBackup ? await this.#backUp(node) : (await node.takeSnapshot()).index
+      if (index < appliedIndex) {
+        const message = `${this.id} gives one through ${index}, and had applied ${appliedIndex} before it was asked for`
+        this.#around.world.violated('a snapshot is of what was applied', message)
+      }
+    } catch (error) {
+      if (error instanceof SnapshotError || error instanceof FatalError) return
+      this.#around.world.violated('snapshots fail with SnapshotError', `${this.id}: ${String(error)}${stackOf(error)}`)
+    }
+  }
+
+  async #backUp(node: RaftNode): Promise<number> {
+    const backup = await node.openBackup()
+    const bytes = Buffer.alloc(backup.snapshot.sizeBytes + 1)
+    const count = await backup.read(bytes, 0)
+    await backup.close()
+    const isWhole =
+      count === backup.snapshot.sizeBytes && crc32(bytes.subarray(0, count - 4)) === bytes.readUInt32LE(count - 4)
+    if (!isWhole && !this.disk.hasRotted)
+      this.#around.world.violated('backups are whole', `${this.id} gives ${count} bytes`)
+    return backup.snapshot.index
+  }
+
   /** Hands leadership over and leaves. */
   stop(): void {
     const life = this.#life
     if (life === null || life.node === null) return
     this.#around.world.tell(this.id, 'is asked to stop')
+    life.isStopping = true
     life.node.stop(this.#random.between(10, 400)).then(() => {
       if (this.#life === life) this.#end(life, 'has stopped', 0)
+    })
+  }
+
+  /** On behalf of the process, so that it is not blamed for a time in which it was paused. */
+  #lookAfter(life: Life): void {
+    const { world, profile } = this.#around
+    world.after(life.owner, lookEveryMs, () => {
+      this.#lookAtDisk(life, profile.raft.electionTimeoutMinMs)
+      this.#lookAfter(life)
+    })
+  }
+
+  spokeAsLeader(): void {
+    if (this.#life !== null) this.#life.hasLed = true
+  }
+
+  /** A leader whose disk hangs gives way within an election timeout. */
+  #lookAtDisk(life: Life, electionTimeoutMs: number): void {
+    const [oldestMs] = life.savesBegunMs
+    const hungMs = oldestMs === undefined ? 0 : life.clock.monotonicMs() - oldestMs
+    const isLate = this.clock.latenessMs > 0
+    const leadsOn = life.hasLed && !isLate && hungMs > electionTimeoutMs + 2 * lookEveryMs
+    life.hasLed = false
+    life.looksAtHungLeader = leadsOn ? life.looksAtHungLeader + 1 : 0
+    if (life.looksAtHungLeader < 3) return
+    const message = `${this.id} still leads, though nothing was saved for ${Math.round(hungMs)} ms`
+    this.#around.world.violated('a leader whose disk hangs gives way', message)
+  }
+
+  /** It must be the end of a process that runs: nothing that is said afterwards could be trusted. */
+  #syncFailed(owner: Owner, path: string): void {
+    // Where an application stands may be forgotten.
+    if (path.includes('/delivery')) return
+    const isRunning = this.#life?.node !== null && !this.#life?.isStopping
+    this.#around.world.soon(this.#around.world.nature, () => {
+      if (isRunning && owner.isAlive)
+        this.#around.world.violated('a failed sync ends the process', `${this.id} goes on after ${path} failed`)
     })
   }
 
@@ -144,40 +273,49 @@ export class Member {
           foundingConfiguration: { members },
           newIncarnation: Math.floor(this.#random.next() * 2 ** 48).toString(16),
         },
+        newRunId: Math.floor(this.#random.next() * 2 ** 48).toString(16),
         segmentBytes: profile.segmentBytes,
+        reserveBytes: profile.reserveBytes,
         after: life.clock.after,
         onFailure: (error) => this.#died(life, error),
       })
-      const { hardState, lastIndex } = storage.recovered
+      const { hardState, base, snapshot, lastIndex } = storage.recovered
       world.tell(
         this.id,
-        `found term ${hardState.currentTerm}, vote for ${hardState.votedFor}, entries through ${lastIndex}`,
+        `found term ${hardState.currentTerm}, vote for ${hardState.votedFor}, entries ${base.index + 1} through ${lastIndex}, snapshot through ${snapshot?.lastIncluded.index ?? 0}`,
       )
-      ledger.restarted(this.id, storage.recovered)
+      ledger.restarted(this.id, storage.recovered, this.#isAnother)
+      this.#isAnother = false
+      const acquaintances = await AcquaintanceFile.open(disk, `/${this.id}`)
       const usesApp = profile.machine === 'app' || profile.hasWatcher
       const cursor = usesApp && profile.app.hidesPosition ? await Cursor.open(disk, `/${this.id}`) : undefined
       const app = usesApp ? this.#applier(life, this.app.machineFor(life.owner), cursor) : null
       if (profile.machine === 'kv') life.kv = createKvMachine(life.clock)
-      const main = life.kv === null ? app : this.#applier(life, life.kv, undefined)
+      const main = life.kv === null ? app : this.#applier(life, this.#observedMachine(life.kv), undefined)
       if (main === null) throw new Error('There is no state machine')
       if (life.kv !== null) life.watcher = app
       const node = new RaftNode({
         id: this.id,
-        storage: this.#observed(storage),
+        storage: this.#observed(life, storage),
         transport: network.transport(this.id, life.owner, ids),
-        applier: this.#observedApplier(main, life.kv === null),
+        applier: this.#observedApplier(main, life.kv !== null),
         watcher: life.watcher,
         clock: life.clock,
         random: () => this.#random.next(),
         encodeEntry,
+        acquaintances,
+        incarnation: storage.incarnation,
+        run: storage.run,
         observer: { event: (event) => this.#tell(event) },
         raft: profile.raft,
+        snapshots: profile.snapshots,
         limits: profile.limits,
         appUrl: null,
         onFatal: (error) => this.#died(life, error),
       })
       await node.start()
       life.node = node
+      this.#hasRun = true
     } catch (error) {
       this.#died(life, error)
     }
@@ -190,6 +328,7 @@ export class Member {
       random: () => this.#random.next(),
       ...(cursor === undefined ? {} : { cursor }),
       maxBatchCommands: 20,
+      onFatal: (error) => this.#died(life, error),
     })
   }
 
@@ -200,30 +339,111 @@ export class Member {
     const exitCode = error instanceof FatalError ? error.exitCode : null
     const reason = error instanceof Error ? error.message : String(error)
     const isExcused =
-      (exitCode === exitCodes.ioError && this.disk.hasFailed) ||
-      (exitCode === exitCodes.dataError && this.disk.hasRotted)
+      (exitCode === exitCodes.ioError && (this.disk.hasFailed || this.#hasNoRoomToStart(life))) ||
+      (exitCode === exitCodes.dataError && (this.disk.hasRotted || this.hasForgotten))
     if (!isExcused) world.violated('nodes do not give up', `${this.id}: ${reason}${stackOf(error)}`)
     this.#end(life, `gives up: ${reason}`, this.#random.between(0.05, 1))
     this.disk.processCrashed()
-    if (exitCode === exitCodes.dataError) this.hasRefused = true
+    // Who has forgotten may be started again and again, as the impatient do: it is refused each time.
+    if (exitCode === exitCodes.dataError && this.disk.hasRotted) this.hasRefused = true
   }
 
-  #observed(storage: DurableStorage): Storage {
+  /** To be founded takes room; and on some file systems so does whatever is written again to make it certain. */
+  #hasNoRoomToStart(life: Life): boolean {
+    const { isFull, copiesOnWrite } = this.disk
+    return life.node === null && isFull && (!this.#hasRun || copiesOnWrite)
+  }
+
+  #observed(life: Life, storage: DurableStorage): Storage {
     const { world, ledger } = this.#around
     return {
       recovered: storage.recovered,
+      get isFull() {
+        return storage.isFull
+      },
+      get newestSnapshot() {
+        return storage.newestSnapshot
+      },
       read: (from, through, maxBytes) => storage.read(from, through, maxBytes),
+      compact: (through) => {
+        if (world.trace.isTold) world.tell(this.id, `compacts through ${through.index}`)
+        world.trace.mix(through.index)
+        ledger.compacted(this.id, through)
+        storage.compact(through)
+      },
+      takeSnapshot: (header, body) => this.#takeSnapshot(storage, header, body),
+      openSnapshot: () => storage.openSnapshot(),
+      receiveSnapshot: (file) => storage.receiveSnapshot(file).then((incoming) => this.#incoming(incoming)),
       close: () => storage.close(),
       save: (save) => {
+        life.savesBegunMs.push(life.clock.monotonicMs())
         ledger.issued(this.id, save)
         if (world.trace.isTold) world.tell(this.id, `save  ${describeSave(save)}`)
         const metafileWrites = this.disk.file(`/${this.id}/metafile`)?.sequence ?? 0
         return storage.save(save).then(() => {
           if (world.trace.isTold) world.tell(this.id, `saved ${save.id}`)
           world.trace.mix(save.id)
+          life.savesBegunMs.shift()
+          if (save.snapshot !== null) {
+            const { newestSnapshot } = storage
+            ledger.installSaved(this.id, newestSnapshot, this.#durableSnapshot(newestSnapshot?.lastIncluded ?? null))
+          }
           ledger.saved(this.id, save, this.#unsynced(save, metafileWrites))
         })
       },
+    }
+  }
+
+  async #takeSnapshot(storage: DurableStorage, header: SnapshotHeader, body: AsyncIterable<Uint8Array>) {
+    const { world, ledger } = this.#around
+    const parts: Uint8Array[] = []
+    const file = await storage.takeSnapshot(header, observedParts(body, parts))
+    const { index } = file.lastIncluded
+    if (world.trace.isTold) world.tell(this.id, `has taken a snapshot through ${index}`)
+    world.trace.mix(index)
+    world.trace.mix(file.checksum)
+    ledger.snapshotTaken(this.id, header, Buffer.concat(parts), file, this.#durableSnapshot(file.lastIncluded))
+    return file
+  }
+
+  #incoming(incoming: IncomingSnapshot): IncomingSnapshot {
+    const { world, ledger } = this.#around
+    return {
+      get sizeBytes() {
+        return incoming.sizeBytes
+      },
+      append: (bytes) => incoming.append(bytes),
+      finish: async () => {
+        const header = await incoming.finish()
+        if (world.trace.isTold) world.tell(this.id, `has received a snapshot through ${header.lastIncluded.index}`)
+        ledger.snapshotReceived(this.id, header)
+        return header
+      },
+    }
+  }
+
+  #durableSnapshot(lastIncluded: EntryId | null): Uint8Array | null {
+    if (lastIncluded === null) return null
+    return this.disk.durableFiles.get(`/${this.id}/${snapshotName(lastIncluded)}`)?.durable.bytes ?? null
+  }
+
+  /** The embedded machine: what it is restored to is held against the log. */
+  #observedMachine(kv: KvMachine): StateMachine {
+    const { ledger } = this.#around
+    return {
+      position: () => kv.position(),
+      apply: (after, commands) => kv.apply(after, commands),
+      snapshot: () => kv.snapshot(),
+      restore: async ({ position, body }) => {
+        const parts: Uint8Array[] = []
+        const outcome = await kv.restore({ position, body: observedParts(body, parts) })
+        ledger.restored(this.id, position, Buffer.concat(parts))
+        return outcome
+      },
+      get size() {
+        return kv.size
+      },
+      close: () => kv.close(),
     }
   }
 
@@ -244,16 +464,25 @@ export class Member {
     return `entry ${last.index} is not synced`
   }
 
-  #observedApplier(applier: Applier, mayForget: boolean): Applier {
+  #observedApplier(applier: Applier, isInMemory: boolean): Applier {
     const { ledger } = this.#around
     return {
       start: (entries, events) =>
         applier.start(entries, {
           applied: (appliedIndex, commands, results) => {
-            queueMicrotask(() => ledger.applied(this.id, appliedIndex, commands, results, mayForget))
+            queueMicrotask(() => ledger.applied(this.id, appliedIndex, commands, results, isInMemory))
             events.applied(appliedIndex, commands, results)
           },
-          rewound: (appliedIndex) => events.rewound(appliedIndex),
+          rewound: (appliedIndex) => {
+            queueMicrotask(() => ledger.rewound(this.id, appliedIndex, isInMemory))
+            events.rewound(appliedIndex)
+          },
+          restored: (appliedIndex) => {
+            if (this.#around.world.trace.isTold)
+              this.#around.world.tell(this.id, `its state machine is restored to ${appliedIndex}`)
+            queueMicrotask(() => ledger.broughtTo(this.id, appliedIndex))
+            events.restored(appliedIndex)
+          },
         }),
       commit: (index) => {
         // The loop hands what was appended in this turn to the storage a microtask later: by then the ledger knows it, too.
@@ -266,6 +495,7 @@ export class Member {
       get blocked() {
         return applier.blocked
       },
+      snapshot: () => applier.snapshot(),
       close: () => applier.close(),
     }
   }
@@ -274,11 +504,21 @@ export class Member {
     const { world } = this.#around
     if (!world.trace.isTold) return
     if (event.type === 'role') world.tell(this.id, `role  ${event.role} in term ${event.term}: ${event.reason}`)
+    if (event.type === 'storage')
+      world.tell(this.id, `disk  ${event.isStalled ? 'hangs' : 'goes on'}${event.isFull ? ', is full' : ''}`)
+    if (event.type === 'snapshotSkipped') world.tell(this.id, `skips a snapshot: ${event.reason}`)
     if (event.type === 'leader') world.tell(this.id, `role  follows ${event.leader} in term ${event.term}`)
   }
 }
 
-function describeSave({ id, hardState, entries }: Save): string {
+async function* observedParts(body: AsyncIterable<Uint8Array>, parts: Uint8Array[]): AsyncGenerator<Uint8Array> {
+  for await (const part of body) {
+    parts.push(Buffer.from(part))
+    yield part
+  }
+}
+
+function describeSave({ id, hardState, snapshot, entries }: Save): string {
   const state = hardState === null ? '' : ` term ${hardState.currentTerm} vote ${hardState.votedFor}`
   const first = entries[0]
   const last = entries.at(-1)
@@ -286,7 +526,8 @@ function describeSave({ id, hardState, entries }: Save): string {
     first === undefined || last === undefined
       ? ''
       : ` entries ${first.index}/t${first.term}…${last.index}/t${last.term}`
-  return `${id}${state}${range}`
+  const install = snapshot === null ? '' : ` snapshot ${snapshot.lastIncluded.index}/t${snapshot.lastIncluded.term}`
+  return `${id}${state}${install}${range}`
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

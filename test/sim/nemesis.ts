@@ -4,6 +4,7 @@
 import { quorum } from '../../src/raft/configuration.ts'
 import type { Member } from './member.ts'
 import type { FaultKind, Profile } from './profile.ts'
+import type { DiskImage } from './world/disk.ts'
 import type { Network } from './world/network.ts'
 import type { Random } from './world/random.ts'
 import { rot } from './world/rot.ts'
@@ -17,7 +18,10 @@ export class Nemesis {
   readonly #network: Network
   readonly #members: readonly Member[]
   readonly #downUntilMs = new Map<Member, number>()
-  readonly #rotted = new Set<Member>()
+  /** What is left of them may be of no use to the others: never so many that the rest is no quorum. */
+  readonly #lost = new Set<Member>()
+  /** How their disks once were. */
+  readonly #images = new Map<Member, DiskImage>()
   readonly #watch: Random
   readonly #voters: number
   #isOver = false
@@ -49,8 +53,8 @@ export class Nemesis {
   heal(): readonly Member[] {
     this.#isOver = true
     const random = this.#world.random('heal')
-    // A rotten disk may be noticed at any time, and its node is gone then.
-    const able = random.shuffled(this.#members.filter((member) => !member.disk.hasRotted))
+    // A rotten disk may be noticed at any time, and its node is gone then; who has forgotten is refused.
+    const able = random.shuffled(this.#members.filter((member) => !member.disk.hasRotted && !member.hasForgotten))
     // Voters first, as many as it takes; then whoever else comes.
     const voters = able.filter(({ isVoter }) => isVoter)
     const needed = voters.slice(0, quorum(this.#voters))
@@ -72,6 +76,8 @@ export class Nemesis {
   }
 
   #sendAway(member: Member, core: readonly Member[], random: Random): void {
+    // Refused for ever, it must not disturb anybody.
+    if (member.hasForgotten) return
     if (random.chance(0.5)) {
       this.#downUntilMs.set(member, Number.POSITIVE_INFINITY)
       member.losePower()
@@ -137,7 +143,8 @@ export class Nemesis {
       case 'clogged-link':
         return this.#clog(member, random)
       case 'reset-connection':
-        this.#network.reset(member.id, random.pick(this.#members).id)
+        if (random.chance(0.7)) this.#network.reset(member.id, random.pick(this.#members).id)
+        else for (const { id } of this.#members) this.#network.resetBulk(member.id, id)
         return null
       case 'false-hint':
         this.#network.hint(random.pick(this.#members).id, member.id)
@@ -150,6 +157,11 @@ export class Nemesis {
         return null
       case 'ill-timed-power-loss':
         member.disk.beforeNextWrites(1 + random.below(3), () => {
+          if (!this.#isOver) this.#takeDown(member, random, () => member.losePower())
+        })
+        return null
+      case 'power-loss-amid-files':
+        member.disk.beforeNextChanges(1 + random.below(6), () => {
           if (!this.#isOver) this.#takeDown(member, random, () => member.losePower())
         })
         return null
@@ -180,7 +192,8 @@ export class Nemesis {
     return random.pick(leaders.length > 0 ? leaders : this.#members)
   }
 
-  #strikeMachine(kind: FaultKind, { disk, app, clock, id }: Member, random: Random): Undo | null {
+  #strikeMachine(kind: FaultKind, member: Member, random: Random): Undo | null {
+    const { disk, app, clock } = member
     switch (kind) {
       case 'slow-disk':
         disk.slowness = random.pick([5, 30])
@@ -196,12 +209,16 @@ export class Nemesis {
           disk.syncErrorChance = 0
         }
       case 'full-disk':
-        disk.isFull = true
-        return () => {
-          disk.isFull = false
-        }
+        disk.fillUp(random.pick([0, 300, 3000, 10_000]), random.chance(0.2))
+        return () => disk.makeRoom()
       case 'bit-rot':
-        this.#rot(id, random)
+        this.#rot(member, random)
+        return null
+      case 'amnesia':
+        this.#forget(member, random)
+        return null
+      case 'snapshot-request':
+        void member.requestSnapshot(random.chance(0.3))
         return null
       case 'clock-jump':
         clock.jump(random.pick([-1, 1]) * random.exponential(2000))
@@ -275,14 +292,31 @@ export class Nemesis {
     return () => this.#network.clog(member.id, other.id, 0)
   }
 
-  /** Never so many that what is left is no quorum: those that notice are gone for good. */
-  #rot(id: string, random: Random): void {
-    const member = this.#members.find((each) => each.id === id)
-    const most = this.#voters - quorum(this.#voters)
-    if (member === undefined || this.#rotted.has(member) || this.#rotted.size >= most) return
-    const where = rot(member.disk, random, `/${id}`)
+  #rot(member: Member, random: Random): void {
+    if (!this.#mayLose(member)) return
+    const { id, disk } = member
+    const where = rot(disk, random, `/${id}`)
     if (where === null) return
-    this.#rotted.add(member)
+    this.#lost.add(member)
     this.#world.tell(id, `disk  a bit of ${where} flips`)
+  }
+
+  /** It comes back with nothing, or with what its disk held some time ago. */
+  #forget(member: Member, random: Random): void {
+    const image = this.#images.get(member)
+    if (image === undefined || random.chance(0.3)) {
+      this.#images.set(member, member.disk.image())
+      return
+    }
+    if (!this.#mayLose(member)) return
+    this.#lost.add(member)
+    this.#takeDown(member, random, () => (random.chance(0.5) ? member.crash() : member.losePower()))
+    member.forget(random.chance(0.4) ? null : image)
+  }
+
+  #mayLose(member: Member): boolean {
+    if (this.#lost.has(member)) return false
+    const lost = [...this.#lost].filter(({ isVoter }) => isVoter).length
+    return !member.isVoter || lost < this.#voters - quorum(this.#voters)
   }
 }

@@ -2,6 +2,7 @@
 // of fault finds what one with all of them hides).
 
 import type { NodeOptions } from '../../src/node/node.ts'
+import type { NetworkOptions } from './world/network.ts'
 import { Random } from './world/random.ts'
 
 export const faultKinds = [
@@ -17,6 +18,7 @@ export const faultKinds = [
   'crash',
   'power-loss',
   'ill-timed-power-loss',
+  'power-loss-amid-files',
   'quick-restart',
   'whole-cluster-down',
   'pause',
@@ -27,6 +29,8 @@ export const faultKinds = [
   'disk-error',
   'full-disk',
   'bit-rot',
+  'amnesia',
+  'snapshot-request',
   'clock-skew',
   'clock-jump',
   'slow-application',
@@ -53,10 +57,13 @@ export interface Profile {
   /** An application that only watches, beside the kv machine. */
   readonly hasWatcher: boolean
   readonly app: AppProfile
-  readonly network: { readonly latencyMs: number; readonly jitterMs: number }
+  readonly network: NetworkOptions
   readonly syncMs: number
   readonly segmentBytes: number
+  /** Of the file that is given up when the disk is full; 0: there is none. */
+  readonly reserveBytes: number
   readonly raft: NodeOptions['raft']
+  readonly snapshots: NodeOptions['snapshots']
   readonly limits: { readonly maxPendingProposals: number; readonly maxPendingBytes: number }
   readonly clients: number
   readonly operationEveryMs: number
@@ -70,6 +77,8 @@ export interface AppProfile {
   readonly memory: 'durable' | 'none' | 'rewinds'
   /** It does not say where it stands, so that the node's cursor decides. */
   readonly hidesPosition: boolean
+  /** It gives and takes its state. */
+  readonly offersSnapshots: boolean
 }
 
 /** A tick of a node is a tenth of its heartbeat interval. */
@@ -96,10 +105,16 @@ export function drawProfile(seed: number, without: readonly FaultKind[] = []): P
     app: {
       memory: random.pick(['durable', 'none', 'rewinds']),
       hidesPosition: random.chance(0.2),
+      offersSnapshots: random.chance(0.7),
     },
-    network: { latencyMs: random.pick([0.1, 0.5, 2]), jitterMs: random.pick([0.1, 1, 4]) },
+    network: {
+      latencyMs: random.pick([0.1, 0.5, 2]),
+      jitterMs: random.pick([0.1, 1, 4]),
+      bulkBytesPerMs: random.pick([10, 100, 10_000]),
+    },
     syncMs: random.pick([0.1, 0.5, 2, 8]),
-    segmentBytes: random.pick([4096, 8192, 32_768]),
+    segmentBytes: random.pick([4096, 4096, 8192, 32_768]),
+    reserveBytes: random.pick([0, 4096, 40_000]),
     raft: {
       electionTimeoutMinMs: 150,
       electionTimeoutMaxMs: 300,
@@ -108,6 +123,13 @@ export function drawProfile(seed: number, without: readonly FaultKind[] = []): P
       maxMessageBytes: small ? 200 + random.below(1000) : 65_536,
       maxUncommittedBytes: random.chance(0.2) ? 2000 : 1_000_000,
       maxCachedBytes: random.chance(0.6) ? 200 + random.below(3000) : 1_000_000,
+      maxLogEntries: random.pick([0, 0, 3, 20, 100, 1_000_000]),
+    },
+    snapshots: {
+      threshold: random.pick([1, 4, 10, 10, 30, 30, 100, 1_000_000]),
+      // A transfer spans some chunks, or so many that faults strike in its midst.
+      bytesPerSecond: random.pick([10_000, 100_000, 100_000_000]),
+      chunkBytes: random.pick([64, 512, 262_144]),
     },
     limits: {
       maxPendingProposals: random.chance(0.1) ? 5 : 1000,
@@ -122,8 +144,11 @@ export function drawProfile(seed: number, without: readonly FaultKind[] = []): P
 }
 
 export function describeProfile(profile: Profile): string {
-  const { members, learners, machine, hasWatcher, faults, app } = profile
+  const { members, learners, machine, hasWatcher, faults, app, raft, snapshots } = profile
   const application =
-    machine === 'app' || hasWatcher ? ` (${app.memory}${app.hidesPosition ? ', hides its position' : ''})` : ''
-  return `${members} nodes${learners > 0 ? ` (${learners} a learner)` : ''}, ${machine}${hasWatcher ? ' and a watcher' : ''}${application}; faults: ${[...faults].join(', ') || 'none'}`
+    machine === 'app' || hasWatcher
+      ? ` (${app.memory}${app.hidesPosition ? ', hides its position' : ''}${app.offersSnapshots ? '' : ', without snapshots'})`
+      : ''
+  const compaction = `a snapshot every ${snapshots.threshold}, ${raft.maxLogEntries} entries behind it`
+  return `${members} nodes${learners > 0 ? ` (${learners} a learner)` : ''}, ${machine}${hasWatcher ? ' and a watcher' : ''}${application}, ${compaction}; faults: ${[...faults].join(', ') || 'none'}`
 }

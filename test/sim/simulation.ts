@@ -1,9 +1,11 @@
 // One history: a cluster of production nodes under the faults of its seed, then a quorum without any, which must elect, commit and apply; and after
 // every event, the invariants.
 
+import type { NodeId } from '../../src/raft/entry.ts'
 import { type ClientCounts, Clients } from './clients.ts'
 import { checkHistory } from './history/linearizability.ts'
 import { Ledger } from './invariants/ledger.ts'
+import type { SnapshotCounts } from './invariants/snapshots.ts'
 import { Member } from './member.ts'
 import { Nemesis } from './nemesis.ts'
 import { drawProfile, type FaultKind, type Profile, tickMs } from './profile.ts'
@@ -27,6 +29,7 @@ export interface HistoryResult {
   readonly ticks: number
   readonly committed: number
   readonly counts: ClientCounts
+  readonly snapshots: SnapshotCounts
 }
 
 /** Once the faults are over, everything must be well within this time. It has room for an application's backoff. */
@@ -76,11 +79,18 @@ class Simulation {
       members.filter(({ role }) => role === 'voter').map(({ id }) => id),
     )
     const ledger = this.#ledger
-    const network = new Network(world, world.random('network'), profile.network, (owner, message) => {
-      if (!owner.isAlive) world.violated('the dead are silent', `${message.from} sends ${message.type} after its end`)
-      ledger.sent(message)
-      world.trace.mix(message.term)
-      world.trace.mix(message.type.length)
+    const network = new Network(world, world.random('network'), profile.network, {
+      sent: (owner, message) => {
+        if (!owner.isAlive) world.violated('the dead are silent', `${message.from} sends ${message.type} after its end`)
+        ledger.sent(message)
+        if (message.type === 'AppendEntries') this.#memberOf(message.from)?.spokeAsLeader()
+        world.trace.mix(message.term)
+        world.trace.mix(message.type.length)
+      },
+      received: (message) => ledger.received(message),
+      accepted: (id, by, standing) => {
+        if (ledger.accepted(id, by, standing)) this.#memberOf(id)?.takeAway()
+      },
     })
     const around = { world, profile, network, ledger, ids, members }
     this.#members = ids.map((_, number) => new Member(around, number))
@@ -109,13 +119,20 @@ class Simulation {
     }
     let isWell = false
     const look = () => {
-      isWell = unproved === 0 && this.#clients.isIdle && core.every((member) => this.#hasCaughtUp(member))
+      isWell =
+        unproved === 0 &&
+        this.#clients.isIdle &&
+        core.every((member) => this.#hasCaughtUp(member) && member.hasCompacted())
       if (!isWell) this.#world.after(this.#world.nature, 5 * tickMs, look)
     }
     look()
     this.#world.run(this.#profile.safetyMs + livenessBoundMs, () => isWell)
     if (isWell) for (const member of core) this.#checkState(member)
     else if (this.#world.violation === null) this.#world.violated('progress without faults', this.#describe(core))
+  }
+
+  #memberOf(id: NodeId): Member | undefined {
+    return this.#members.find((member) => member.id === id)
   }
 
   #hasCaughtUp(member: Member): boolean {
@@ -125,8 +142,9 @@ class Simulation {
   #describe(core: readonly Member[]): string {
     const states = core.map((member) => {
       if (member.node === null) return `${member.id} ${member.isRunning ? 'is starting' : 'is down'}`
-      const { role, term, commitIndex, appliedIndex, lastIndex, applierBlocked } = member.node.status()
-      return `${member.id} is ${role} in term ${term}, log ${lastIndex}, committed ${commitIndex}, applied ${appliedIndex} ${applierBlocked ?? ''}`
+      const { role, term, commitIndex, appliedIndex, firstIndex, lastIndex, applierBlocked } = member.node.status()
+      const compacted = member.hasCompacted() ? '' : ', which is too long'
+      return `${member.id} is ${role} in term ${term}, log ${firstIndex} to ${lastIndex}${compacted}, committed ${commitIndex}, applied ${appliedIndex} ${applierBlocked ?? ''}`
     })
     return `after ${livenessBoundMs} ms: ${states.join('; ')}; committed anywhere: ${this.#ledger.commitIndex}`
   }
@@ -163,6 +181,7 @@ class Simulation {
       ticks: Math.round(nowMs / tickMs),
       committed: this.#ledger.commitIndex,
       counts: this.#clients.counts,
+      snapshots: this.#ledger.snapshots,
     }
   }
 }

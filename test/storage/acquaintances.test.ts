@@ -1,13 +1,24 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { StorageFullError } from '../../src/errors.ts'
 import type { Standing } from '../../src/node/ports.ts'
 import { AcquaintanceFile, acquaintancesName } from '../../src/storage/acquaintances.ts'
 import { SlotFile } from '../../src/storage/slot-file.ts'
 import { losesEverything, losesNothing, MemoryDisk, systemError } from './memory-disk.ts'
 import { directory, isDataError, isIoError } from './storage-kit.ts'
 
-const n2: Standing = { incarnation: '00112233aabbccdd', currentTerm: 3, lastIndex: 17 }
-const n3: Standing = { incarnation: 'ffeeddcc00112233', currentTerm: Number.MAX_SAFE_INTEGER, lastIndex: 2 ** 48 }
+const n2: Standing = {
+  incarnation: '00112233aabbccdd',
+  run: { number: 4, id: '8899aabbccddeeff', former: [] },
+  currentTerm: 3,
+  lastIndex: 17,
+}
+const n3: Standing = {
+  incarnation: 'ffeeddcc00112233',
+  run: { number: Number.MAX_SAFE_INTEGER, id: '7766554433221100', former: [] },
+  currentTerm: Number.MAX_SAFE_INTEGER,
+  lastIndex: 2 ** 48,
+}
 
 async function machineWithDirectory(): Promise<MemoryDisk> {
   const machine = new MemoryDisk()
@@ -35,6 +46,14 @@ test('nobody is known at first; what was saved is known over a loss of power, in
   assert.deepEqual([...again.load()], [...both])
 })
 
+test('of a run, the number and the id are known again, and not those before it', async () => {
+  const machine = await machineWithDirectory()
+  const file = await open(machine)
+  await file.save(new Map([['n2', { ...n2, run: { ...n2.run, former: ['a', 'b'] } }]]))
+  await file.close()
+  assert.deepEqual((await open(machine)).load().get('n2'), n2)
+})
+
 test('saves follow each other, and each takes what it was given', async () => {
   const machine = await machineWithDirectory()
   const file = await open(machine)
@@ -54,8 +73,14 @@ test('as many as a node remembers find room, whatever they are called', async ()
   const machine = await machineWithDirectory()
   const file = await open(machine)
   const many = new Map<string, Standing>()
+  const widest = '\u0001'.repeat(64)
   for (let i = 0; i < 64; i++)
-    many.set(String(i).padStart(64, 'n'), { ...n3, incarnation: '\u0001'.repeat(64), lastIndex: i })
+    many.set(String(i).padStart(64, '\u0001'), {
+      ...n3,
+      incarnation: widest,
+      run: { ...n3.run, id: widest },
+      lastIndex: i,
+    })
   await file.save(many)
   machine.failPower(losesEverything)
   assert.deepEqual((await open(machine)).load(), many)
@@ -88,6 +113,31 @@ test('after a failed save every later one fails, too, and nothing of it is belie
   assert.deepEqual((await open(machine)).load(), new Map())
 })
 
+test('a save that has no room may be made again, and what stood before it stands', async () => {
+  const machine = await machineWithDirectory()
+  const file = await open(machine)
+  await file.save(new Map([['n2', n2]]))
+  machine.takes = ({ kind, bytes }) => (kind === 'write' ? Math.min(bytes, 30) : bytes)
+  await assert.rejects(file.save(new Map([['n3', n3]])), StorageFullError)
+  await assert.rejects(file.save(new Map([['n3', n3]])), StorageFullError)
+  assert.deepEqual((await open(MemoryDisk.holding(machine.files()))).load(), new Map([['n2', n2]]))
+  machine.takes = ({ bytes }) => bytes
+  await file.save(new Map([['n3', n3]]))
+  machine.failPower(losesEverything)
+  assert.deepEqual((await open(machine)).load(), new Map([['n3', n3]]))
+})
+
+test('a sync that finds no room is the end: what is on the disk is not known', async () => {
+  const machine = await machineWithDirectory()
+  const file = await open(machine)
+  machine.before = ({ kind }) => {
+    if (kind === 'sync') throw systemError('ENOSPC', 'no space left', directory)
+  }
+  await assert.rejects(file.save(new Map([['n2', n2]])), isIoError)
+  machine.before = () => {}
+  await assert.rejects(file.save(new Map([['n3', n3]])), isIoError)
+})
+
 test('a disk that fails while the file is opened is a failure of the disk', async () => {
   const machine = await machineWithDirectory()
   machine.before = ({ kind }) => {
@@ -102,12 +152,14 @@ const foreign: readonly (readonly [name: string, value: string])[] = [
   ['rows that are none', '[1]'],
   ['a row without an id', JSON.stringify([n2])],
   ['a row with a term that is no number', JSON.stringify([{ id: 'n2', ...n2, currentTerm: '3' }])],
-  ['a row without an index', JSON.stringify([{ id: 'n2', incarnation: 'x', currentTerm: 3 }])],
+  ['a row without an index', JSON.stringify([{ id: 'n2', incarnation: 'x', run: n2.run, currentTerm: 3 }])],
+  ['a row without a run', JSON.stringify([{ id: 'n2', incarnation: 'x', currentTerm: 3, lastIndex: 1 }])],
+  ['a row with a run that is none', JSON.stringify([{ id: 'n2', ...n2, run: { number: 1 } }])],
 ]
 for (const [name, value] of foreign) {
   test(`a file of another program that holds ${name} is refused`, async () => {
     const machine = await machineWithDirectory()
-    const format = { version: 1, slotBytes: 16 * 4096 }
+    const format = { version: 1, slotBytes: 24 * 4096 }
     const slots = await SlotFile.create(machine.mount(), directory, acquaintancesName, format, Buffer.from(value))
     await slots.close()
     await assert.rejects(open(machine), isDataError)
@@ -117,6 +169,6 @@ for (const [name, value] of foreign) {
 test('a file of which both slots are damaged is refused', async () => {
   const machine = await machineWithDirectory()
   await (await open(machine)).close()
-  machine.put(`${directory}/${acquaintancesName}`, Buffer.alloc(32 * 4096, 1))
+  machine.put(`${directory}/${acquaintancesName}`, Buffer.alloc(48 * 4096, 1))
   await assert.rejects(open(machine), isDataError)
 })

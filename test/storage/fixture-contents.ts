@@ -1,6 +1,6 @@
 // What stands in the data directories under fixtures/, which versions of long ago have written: a later version must find all of it.
 
-import type { SnapshotHeader } from '../../src/node/ports.ts'
+import type { Run, SnapshotHeader, Standing } from '../../src/node/ports.ts'
 import type { Configuration } from '../../src/raft/configuration.ts'
 import type { EntryFields } from '../../src/raft/entry.ts'
 import type { HardState } from '../../src/raft/work.ts'
@@ -21,7 +21,30 @@ export const identity = {
   foundingConfiguration: founding,
 }
 
+export const firstRun: Run = { number: 1, id: '8899aabbccddeeff', former: [] }
+
 export const deliveredThrough = 27
+
+export const acquaintances: ReadonlyMap<string, Standing> = new Map([
+  [
+    'n2',
+    {
+      incarnation: 'ffeeddccbbaa9988',
+      run: { number: 12, id: '7766554433221100', former: [] },
+      currentTerm: 9,
+      lastIndex: 38,
+    },
+  ],
+  [
+    'n3',
+    {
+      incarnation: '0123456789abcdef',
+      run: { number: 1, id: 'fedcba9876543210', former: [] },
+      currentTerm: 7,
+      lastIndex: 0,
+    },
+  ],
+])
 
 /** Entries of every kind, in three terms. */
 export function entryFields(index: number): EntryFields {

@@ -4,25 +4,38 @@
 import assert from 'node:assert/strict'
 import { cp } from 'node:fs/promises'
 import test from 'node:test'
+import { AcquaintanceFile } from '../../src/storage/acquaintances.ts'
 import { Cursor } from '../../src/storage/cursor.ts'
 import { inspectDirectory } from '../../src/storage/inspect-directory.ts'
 import { nodeDisk } from '../../src/storage/node-disk.ts'
-import { compacted, deliveredThrough, entryFields, identity, installed } from './fixture-contents.ts'
+import {
+  acquaintances,
+  compacted,
+  deliveredThrough,
+  entryFields,
+  firstRun,
+  identity,
+  installed,
+} from './fixture-contents.ts'
 import { metadata, open, readAll, temporaryDirectory } from './storage-kit.ts'
 
 for (const format of ['format-1']) {
   for (const fixture of [compacted, installed]) {
-    test(`${format}, ${fixture.name}: every entry, the snapshot, term and vote, identity and cursor are found`, async (t) => {
+    test(`${format}, ${fixture.name}: every entry, the snapshot, term and vote, identity, run, cursor and acquaintances are found`, async (t) => {
       const directory = await temporaryDirectory(t)
       await cp(new URL(`./fixtures/${format}/${fixture.name}`, import.meta.url), directory, { recursive: true })
       const looked = await inspectDirectory({ disk: nodeDisk, directory, isHeld: false })
       assert.deepEqual([looked.verdict.kind, looked.log?.lastIndex], ['sound', fixture.lastIndex])
       const { cluster, nodeId } = identity
       const wanted = { cluster, nodeId, newIncarnation: 'ffffffffffffffff', foundingConfiguration: null }
-      const { storage, save, tornTails } = await open(nodeDisk, { directory, identity: wanted })
+      const { storage, save, tornTails } = await open(nodeDisk, {
+        directory,
+        identity: wanted,
+        newRunId: '0000000000000002',
+      })
       assert.equal(storage.isNew, false)
-      // Written before a cluster could be made from a backup.
       assert.deepEqual(storage.identity, { ...identity, restoredFrom: null })
+      assert.deepEqual(storage.run, { number: 2, id: '0000000000000002', former: [firstRun.id] })
       assert.deepEqual(tornTails, [])
 
       const { recovered } = storage
@@ -57,6 +70,10 @@ for (const format of ['format-1']) {
       const cursor = await Cursor.open(nodeDisk, directory)
       assert.equal(cursor.load(), deliveredThrough)
       await cursor.close()
+
+      const known = await AcquaintanceFile.open(nodeDisk, directory)
+      assert.deepEqual(known.load(), acquaintances)
+      await known.close()
 
       await save([], { currentTerm: 10, votedFor: null })
       await storage.close()

@@ -43,7 +43,8 @@ async function wellKept(): Promise<Files> {
   await save(entries(61, 64, 3, 100), term(3))
   await storage.close()
   const acquaintances = await AcquaintanceFile.open(machine.mount(), directory)
-  await acquaintances.save(new Map([['n2', { incarnation: '00', currentTerm: 3, lastIndex: 64 }]]))
+  const run = { number: 2, id: '01', former: [] }
+  await acquaintances.save(new Map([['n2', { incarnation: '00', run, currentTerm: 3, lastIndex: 64 }]]))
   await (await Cursor.open(machine.mount(), directory)).save(40)
   return machine.files()
 }

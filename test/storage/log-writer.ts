@@ -32,6 +32,7 @@ async function main(): Promise<void> {
     disk: nodeDisk,
     directory,
     identity: { cluster: 'c', nodeId: 'n1', newIncarnation: '0011223344556677', foundingConfiguration: null },
+    newRunId: '8899aabbccddeeff',
     segmentBytes: 64 * 1024,
     reserveBytes: 512 * 1024,
     after: systemClock.after,

@@ -97,6 +97,7 @@ export async function open(disk: Disk, overrides: Partial<StorageOptions> = {}):
       newIncarnation: '00112233aabbccdd',
       foundingConfiguration: founding,
     },
+    newRunId: '8899aabbccddeeff',
     segmentBytes: 4096,
     after: time.after,
     onTornTail: (tail) => tornTails.push(tail),

@@ -4,10 +4,19 @@
 import assert from 'node:assert/strict'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { AcquaintanceFile } from '../../src/storage/acquaintances.ts'
 import { Cursor } from '../../src/storage/cursor.ts'
 import { encodeEntry } from '../../src/storage/record.ts'
 import type { Fixture } from './fixture-contents.ts'
-import { compacted, deliveredThrough, entryFields, identity, installed } from './fixture-contents.ts'
+import {
+  acquaintances,
+  compacted,
+  deliveredThrough,
+  entryFields,
+  firstRun,
+  identity,
+  installed,
+} from './fixture-contents.ts'
 import { MemoryDisk } from './memory-disk.ts'
 import type { Opened } from './storage-kit.ts'
 import { directory, encodeSnapshot, entry, metadata, open, pieces, receive } from './storage-kit.ts'
@@ -50,12 +59,18 @@ async function write(
 ): Promise<void> {
   const machine = new MemoryDisk()
   const { incarnation: newIncarnation, ...rest } = identity
-  const opened = await open(machine.mount(), { identity: { ...rest, newIncarnation } })
+  const opened = await open(machine.mount(), {
+    identity: { ...rest, newIncarnation },
+    newRunId: firstRun.id,
+  })
   await fill(opened, fixture)
   const cursor = await Cursor.open(machine.mount(), directory)
   await cursor.save(deliveredThrough - 1)
   await cursor.save(deliveredThrough)
   await cursor.close()
+  const known = await AcquaintanceFile.open(machine.mount(), directory)
+  await known.save(acquaintances)
+  await known.close()
   await opened.storage.close()
   await mkdir(join(root, fixture.name), { recursive: true })
   for (const [path, bytes] of machine.files()) {

@@ -18,13 +18,18 @@ function bug(name: string, file: string, find: string, replace: string): Planted
   return { name, patches: [{ file: `src/${file}`, find, replace }] }
 }
 
+/** Several changes that make one fault: what guards against it is gone, too. */
+function bugs(name: string, changes: readonly (readonly [file: string, find: string, replace: string])[]): PlantedBug {
+  return { name, patches: changes.map(([file, find, replace]) => ({ file: `src/${file}`, find, replace })) }
+}
+
 export const plantedBugs: readonly PlantedBug[] = [
   // Elections (§5.2, §5.4.1)
   bug(
     'double vote after a restart',
     'storage/metafile.ts',
-    '{ currentTerm, votedFor })\n  }',
-    '{ currentTerm, votedFor: null })\n  }',
+    'hardState: { currentTerm, votedFor },',
+    'hardState: { currentTerm, votedFor: null },',
   ),
   bug('a second vote in one term', 'raft/election.ts', 's.votedFor === message.from ||', 'true ||'),
   bug(
@@ -83,14 +88,14 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'ack before it is synced',
     'raft/append-entries.ts',
-    's.outbox.promises.push(response(matchIndex))',
-    's.outbox.send.push(response(matchIndex))',
+    's.outbox.promises.push(success(s, message.from, message.round, matchIndex))',
+    's.outbox.send.push(success(s, message.from, message.round, matchIndex))',
   ),
   bug(
     'heartbeat acknowledges what is not synced',
     'raft/append-entries.ts',
-    'response(Math.min(matchIndex, s.log.durableIndex))',
-    'response(matchIndex)',
+    'message.round, Math.min(matchIndex, s.log.durableIndex))',
+    'message.round, matchIndex)',
   ),
   bug(
     'prevLogTerm unchecked',
@@ -147,8 +152,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     ...bug(
       'entries loaded for another term are sent',
       'raft/replication.ts',
-      'progress.nextIndex === from && s.log.matches(last)',
-      'progress.nextIndex === from',
+      'isCurrent && last !== undefined && s.log.matches(last)',
+      'isCurrent && last !== undefined',
     ),
     directed: 'test/raft/flow.test.ts: that another leader replaced meanwhile are not sent',
   },
@@ -160,9 +165,9 @@ export const plantedBugs: readonly PlantedBug[] = [
   ),
   bug(
     'promises do not wait for their save',
-    'node/node.ts',
-    'if (after > this.#savedId) {',
-    'if (after > this.#savedId + 1) {',
+    'node/saves.ts',
+    'if (after > this.#savedId) this.',
+    'if (after > this.#savedId + 1) this.',
   ),
   bug('cluster time going back', 'raft/leader.ts', 'Math.max(unixMs, s.log.lastTimestampMs)', 'unixMs'),
 
@@ -233,13 +238,13 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'append not synced',
     'storage/log.ts',
-    'this.#file.write(bytes, position.offset)\n    await this.#file.sync()',
-    'this.#file.write(bytes, position.offset)',
+    'await this.#put(bytes, position.offset)\n    await this.#file.sync()',
+    'await this.#put(bytes, position.offset)',
   ),
   bug(
     'term and vote not synced',
     'storage/slot-file.ts',
-    'await this.#file.sync()\n    this.#doubled',
+    'await this.#file.sync().catch(neverAgain)\n    this.#doubled',
     'this.#doubled',
   ),
   bug('metafile slot reused', 'storage/slot-file.ts', 'this.#newest.number === 0 ? 1 : 0', 'this.#newest.number'),
@@ -247,8 +252,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     ...bug(
       'entries before the term they are of',
       'storage/storage.ts',
-      'if (group.hardState) await this.#metafile.save(group.hardState)\n    await this.#log.append(group.entries, () => this.#pending.firstIndex)',
-      'await this.#log.append(group.entries, () => this.#pending.firstIndex)\n    if (group.hardState) await this.#metafile.save(group.hardState)',
+      'if (hardState) await this.#whenRoom(() => this.#metafile.save(hardState))\n',
+      'if (hardState) await this.#log.append(group.entries, () => this.#pending.replacesFrom)\n    if (hardState) await this.#whenRoom(() => this.#metafile.save(hardState))\n    if (hardState) group.entries.length = 0\n',
     ),
     directed:
       'test/storage/crash.test.ts: after every single operation the process dies: nothing acknowledged is lost, and what is found stays',
@@ -259,12 +264,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     'return crc32(content) === header.contentChecksum ? content : null',
     'return content',
   ),
-  bug(
-    'torn tail left behind',
-    'storage/recover-log.ts',
-    'torn && (await cut(disk, directory, torn.at, torn.bad))',
-    'torn && null',
-  ),
+  bug('torn tail left behind', 'storage/recover-log.ts', 'if (torn) await cut(disk, directory, torn)', ''),
   bug(
     'rotten record truncated as torn',
     'storage/recover-log.ts',
@@ -278,6 +278,253 @@ export const plantedBugs: readonly PlantedBug[] = [
     '',
   ),
   bug('name of a new file not synced', 'storage/disk.ts', 'await disk.syncDirectory(directory)', ''),
+
+  bug(
+    'mark written too early',
+    'storage/log.ts',
+    'position, mark, records, firstIndex })',
+    'position, mark: { ...position, offset: position.offset + bytes.length }, records, firstIndex })',
+  ),
+  bug(
+    'new file named before its content is synced',
+    'storage/disk.ts',
+    'await fill(file)\n    await file.sync()',
+    'await fill(file)',
+  ),
+
+  // Snapshots and what leaves the log (§7)
+  bugs('compacts past the snapshot', [
+    ['raft/compaction.ts', 's.snapshot.lastIncluded.index - (s.storage.isFull ? 0 : maxLogEntries)', 's.commitIndex'],
+    ['storage/storage.ts', 'assert(through.index <= newest,', 'assert(through.index <= newest || true,'],
+  ]),
+  {
+    ...bug('forgets whom it sends a snapshot', 'raft/compaction.ts', '...pinned(s),', ''),
+    directed: 'test/raft/compaction.test.ts: While a follower is being sent a snapshot',
+  },
+  bug(
+    'install acknowledged before it is durable',
+    'raft/install-snapshot.ts',
+    's.outbox.promises.push(success(s, from, 0, s.commitIndex))',
+    's.outbox.send.push(success(s, from, 0, s.commitIndex))',
+  ),
+  bug(
+    'snapshot taken for durable at once',
+    'raft/log.ts',
+    'this.#durableIndex = Math.min(this.#durableIndex, commitIndex)',
+    'this.#durableIndex = lastIncluded.index',
+  ),
+  bug(
+    'installs although the log has all of it',
+    'raft/install-snapshot.ts',
+    'if (!s.log.matches(lastIncluded)) {',
+    'if (lastIncluded.index > 0) {',
+  ),
+  bugs('installs what is older than its log', [
+    ['raft/install-snapshot.ts', 'if (lastIncluded.index > s.commitIndex) {', 'if (lastIncluded.index > 0) {'],
+    ['raft/log.ts', 'lastIncluded.index > commitIndex,', 'lastIncluded.index > 0,'],
+  ]),
+  bug(
+    'snapshot counts for nothing after a restart',
+    'raft/raft.ts',
+    'commitIndex: snapshot?.lastIncluded.index ?? 0',
+    'commitIndex: base.index',
+  ),
+  bug(
+    'cluster time of a snapshot forgotten',
+    'raft/log.ts',
+    'this.#lastTimestampMs = timestampMs\n    this.#configurations = [configuration]',
+    'this.#configurations = [configuration]',
+  ),
+  {
+    ...bug(
+      'older configuration kept over a snapshot',
+      'raft/log.ts',
+      'this.#lastTimestampMs = timestampMs\n    this.#configurations = [configuration]',
+      'this.#lastTimestampMs = timestampMs',
+    ),
+    directed: 'test/raft/install-snapshot.test.ts: comes with it, replaces what the log held, and is told',
+  },
+  bug(
+    'snapshot named for what was applied since',
+    'node/snapshot-taker.ts',
+    'describe(picture.appliedIndex)',
+    'describe(this.#options.applier.appliedIndex)',
+  ),
+  bug(
+    'picture of a state that went on',
+    'machine/kv-store.ts',
+    'if (old.modifiedIndex > this.position) return\n',
+    'if (old.modifiedIndex > 0) return\n',
+  ),
+  bug(
+    'log begins anew before its snapshot is durable',
+    'storage/storage.ts',
+    'await this.#snapshots.install(group.snapshot.lastIncluded)\n      await this.#log.beginAfter(group.snapshot.lastIncluded)',
+    'await this.#log.beginAfter(group.snapshot.lastIncluded)\n      await this.#snapshots.install(group.snapshot.lastIncluded)',
+  ),
+  bug(
+    'nothing says that the log begins anew',
+    'storage/storage.ts',
+    'await this.#log.beginAfter(group.snapshot.lastIncluded)\n    }',
+    '}',
+  ),
+  bug(
+    'log kept that its snapshot has replaced',
+    'storage/recover-snapshots.ts',
+    'return snapshot === null || contents.termAt(snapshot.index) === snapshot.term',
+    'return true',
+  ),
+  bug(
+    'segment removed that still holds entries',
+    'storage/log.ts',
+    'this.#wantedFrom = position.segment',
+    'this.#wantedFrom = position.segment + 1',
+  ),
+  bugs('segments removed from the end', [
+    [
+      'storage/remover.ts',
+      'let name = this.#names[0]; name !== undefined; name = this.#names[0]',
+      'let name = this.#names.at(-1); name !== undefined; name = this.#names.at(-1)',
+    ],
+    ['storage/remover.ts', 'this.#names.shift()', 'this.#names.pop()'],
+  ]),
+  bug(
+    'name of a snapshot not synced',
+    'storage/snapshot-store.ts',
+    'await disk.syncDirectory(directory).catch((error: unknown) => {\n        throw failed(error)\n      })',
+    'void failed',
+  ),
+  bug(
+    'newest snapshot is the one that was named last',
+    'storage/snapshot-store.ts',
+    'if (this.#stored.at(-1) === lastIncluded) this.#newest = verified',
+    'this.#newest = verified',
+  ),
+  bugs('rotten snapshot believed', [
+    ['storage/snapshot-file.ts', 'if (stored !== computed) throw chunkDamaged(offset)', ''],
+    [
+      'storage/snapshot-file.ts',
+      "if (readU32(this.#came, 0) !== this.#checksum) throw this.#damaged('All of it",
+      "if (this.#came.length === 0) throw this.#damaged('All of it",
+    ],
+    ['storage/snapshot-file.ts', 'if (crc32(chunk.subarray(4)) !== readU32(chunk, 0)) throw chunkDamaged(offset)', ''],
+    ['machine/kv-snapshot.ts', 'if (trailer?.crc32 !== this.#checksum) throw', 'if (trailer === undefined) throw'],
+  ]),
+  bugs('transfer goes on with another file, and is not verified', [
+    ['node/snapshot-receiver.ts', '    a.checksum === b.checksum', '    a.checksum !== null'],
+    ['storage/snapshot-store.ts', '    a.checksum === b.checksum', '    a.checksum !== null'],
+    ['storage/snapshot-file.ts', 'if (stored !== computed) throw chunkDamaged(offset)', ''],
+    [
+      'storage/snapshot-file.ts',
+      "if (readU32(this.#came, 0) !== this.#checksum) throw this.#damaged('All of it",
+      "if (this.#came.length === 0) throw this.#damaged('All of it",
+    ],
+    ['storage/incoming-snapshot.ts', 'checksum !== announced.checksum ||', 'checksum === null ||'],
+  ]),
+  {
+    ...bug(
+      'chunks taken wherever they stand',
+      'node/snapshot-receiver.ts',
+      'if (length === 0 || offset !== transfer.receivedBytes || offset + length > file.sizeBytes) return',
+      'if (length === 0 || transfer.receivedBytes + length > file.sizeBytes) return',
+    ),
+    directed: 'test/node/snapshot-receiver.test.ts: A chunk that comes twice is taken once',
+  },
+  bug(
+    'commands lost behind a restore',
+    'machine/progress.ts',
+    'restore(appliedIndex: number, after: number): void {\n    this.#appliedIndex = appliedIndex',
+    'restore(appliedIndex: number, after: number): void {\n    this.#appliedIndex = appliedIndex + 1',
+  ),
+  bug(
+    'commands come again behind a restore',
+    'machine/progress.ts',
+    'restore(appliedIndex: number, after: number): void {\n    this.#appliedIndex = appliedIndex',
+    'restore(appliedIndex: number, after: number): void {\n    this.#appliedIndex = after - 1',
+  ),
+  bug(
+    'restored to another position',
+    'machine/restoration.ts',
+    'machine.restore({ position, body: body.chunks() })',
+    'machine.restore({ position: appliedIndex, body: body.chunks() })',
+  ),
+  bug('restored from what is not installed yet', 'node/node.ts', 'await this.#installation.durable\n', ''),
+  bug(
+    'restores from a snapshot that the log has left behind',
+    'machine/restoration.ts',
+    'if (appliedIndex < entries.firstIndex - 1) {',
+    'if (appliedIndex < 0) {',
+  ),
+  bug(
+    'proposals made again that a snapshot may hold',
+    'node/proposals.ts',
+    "this.#fail(pending, 'leadership-lost', 'unknown', sentence)\n    }\n  }\n\n  /** The state machine was brought",
+    'void sentence\n      this.requeue(pending.sequence, pending.handedTerm, pending.arrivedMs)\n    }\n  }\n\n  /** The state machine was brought',
+  ),
+  bug(
+    'results made up for what a snapshot holds',
+    'node/proposals.ts',
+    "this.#fail(pending, 'apply-pending', 'committed', sentence)\n    }\n  }\n\n  /**\n   * These",
+    'void sentence\n      this.#remove(pending)\n      pending.resolve({ ...committed, result: { ok: true } })\n    }\n  }\n\n  /**\n   * These',
+  ),
+
+  // Disks that fail
+  bug(
+    'leads on with a disk that hangs',
+    'raft/ailing-storage.ts',
+    'if (stalledSinceMs !== null) {',
+    'if (stalledSinceMs === -1) {',
+  ),
+  bug(
+    'full disk taken for a write',
+    'storage/log.ts',
+    'await this.#options.space.retry(error, bytes.length, () => this.#file.write(bytes, offset))',
+    'void error',
+  ),
+  bug(
+    'full disk taken for the end',
+    'storage/space.ts',
+    'if (!isOutOfRoom(error)) throw error\n    this.#needs++',
+    'if (error) throw error\n    this.#needs++',
+  ),
+  bug(
+    'room is not looked for again',
+    'storage/space.ts',
+    'for (const wake of woken) wake()',
+    'for (const wake of woken.slice(1)) wake()',
+  ),
+  bug(
+    'failed sync of a snapshot overlooked',
+    'storage/snapshot-store.ts',
+    'throw this.#options.failed(error)\n    }\n  }\n\n  /** Returns where',
+    "throw new StorageFullError('Cannot take a snapshot', { cause: error })\n    }\n  }\n\n  /** Returns where",
+  ),
+
+  // Members that forget
+  bug(
+    'emptied member let in',
+    'node/acquaintances.ts',
+    'if (shown.incarnation !== known.incarnation)',
+    'if (shown.incarnation === null)',
+  ),
+  bug(
+    'member let in with an older term',
+    'node/acquaintances.ts',
+    'if (shown.currentTerm < known.currentTerm)',
+    'if (shown.currentTerm < 0)',
+  ),
+  bug(
+    'member let in without what it acknowledged',
+    'node/acquaintances.ts',
+    'if (shown.lastIndex < index)',
+    'if (shown.lastIndex < 0)',
+  ),
+  bug(
+    'member let in before it is remembered',
+    'node/acquaintances.ts',
+    'await (known === undefined ? this.#meet(id, standing) : this.#meetAgain(id, known, standing)).durable\n',
+    'void (known === undefined ? this.#meet(id, standing) : this.#meetAgain(id, known, standing)).durable\n',
+  ),
 
   // Delivery
   bug('applied twice', 'machine/kv.ts', 'this.#position = commands.at(-1)?.index ?? after', ''),

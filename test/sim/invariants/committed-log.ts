@@ -13,6 +13,8 @@ export interface Committed {
   readonly previousCommand: number
   /** What its application must have answered; null for what is no command. */
   readonly result: string | null
+  /** Of the state that every application must have behind it. */
+  readonly digest: number
 }
 
 export class CommittedLog {
@@ -38,6 +40,10 @@ export class CommittedLog {
 
   advanced(id: NodeId, commitIndex: number): void {
     const record = this.#truth.record(id)
+    if (commitIndex === record.untoldCommitIndex) {
+      record.untoldCommitIndex = 0
+      return
+    }
     if (commitIndex <= record.commitIndex)
       this.#truth.world.violated('commitIndex rises', `${id} goes from ${record.commitIndex} to ${commitIndex}`)
     if (commitIndex > record.lastIndex) {
@@ -80,7 +86,10 @@ export class CommittedLog {
       )
       return
     }
-    const holders = this.#truth.voters.filter((id) => this.#truth.record(id).durable[index] === term)
+    const holders = this.#truth.voters.filter((id) => {
+      const { promised, durable } = this.#truth.record(id)
+      return (promised ?? durable)[index] === term
+    })
     if (holders.length < quorum(this.#truth.voters.length)) {
       const names = holders.join(', ') || 'none of the voters'
       this.#truth.world.violated(
@@ -104,7 +113,8 @@ export class CommittedLog {
       result = meaningOf(this.reference.apply(entry.kind, entry.payload, index))
       this.#commitCommand(entry)
     }
-    this.#committed[index] = { entry, previousCommand, result }
+    this.#committed[index] = { entry, previousCommand, result, digest: this.reference.digest }
+    this.#truth.committedTerms[index] = term
     this.#truth.world.trace.mix(index)
     this.#truth.world.trace.mix(term)
   }

@@ -1,15 +1,18 @@
 // Everything that the cluster promised, and the invariants over it, checked as it happens: at each message, save, commit and answer. A front to the
 // parts, for those who report to it.
 
-import type { PeerMessage } from '../../../src/node/ports.ts'
-import type { Entry, NodeId } from '../../../src/raft/entry.ts'
+import type { PeerMessage, SnapshotFile, SnapshotHeader, Standing } from '../../../src/node/ports.ts'
+import type { Entry, EntryId, NodeId } from '../../../src/raft/entry.ts'
 import type { Recovered, Save } from '../../../src/raft/work.ts'
 import type { World } from '../world/world.ts'
 import { type Committed, CommittedLog, commandKey } from './committed-log.ts'
+import { Delivery } from './delivery.ts'
+import { Memories } from './memories.ts'
 import type { NodeRecord } from './node-record.ts'
 import { Promises } from './promises.ts'
 import { meaningOf, type ReferenceMachine } from './reference-machine.ts'
 import { Saves } from './saves.ts'
+import { type DurableBytes, type SnapshotCounts, Snapshots } from './snapshots.ts'
 import { Truth } from './truth.ts'
 
 export class Ledger {
@@ -17,12 +20,18 @@ export class Ledger {
   readonly #log: CommittedLog
   readonly #promises: Promises
   readonly #saves: Saves
+  readonly #snapshots: Snapshots
+  readonly #delivery: Delivery
+  readonly #memories: Memories
 
   constructor(world: World, ids: readonly NodeId[], voters: readonly NodeId[]) {
     this.#truth = new Truth(world, ids, voters)
     this.#log = new CommittedLog(this.#truth)
     this.#promises = new Promises(this.#truth, this.#log)
     this.#saves = new Saves(this.#truth)
+    this.#snapshots = new Snapshots(this.#truth, this.#log)
+    this.#delivery = new Delivery(this.#truth, this.#log)
+    this.#memories = new Memories(this.#truth)
   }
 
   /** The highest index that any node has committed. */
@@ -32,6 +41,10 @@ export class Ledger {
 
   get reference(): ReferenceMachine {
     return this.#log.reference
+  }
+
+  get snapshots(): SnapshotCounts {
+    return this.#snapshots.counts
   }
 
   record(id: NodeId): NodeRecord {
@@ -46,9 +59,25 @@ export class Ledger {
 
   sent(message: PeerMessage): void {
     this.#promises.sent(message)
+    this.#memories.sent(message)
+  }
+
+  received(message: PeerMessage): void {
+    this.#memories.received(message)
+  }
+
+  /** See Memories. */
+  accepted(id: NodeId, by: NodeId, standing: Standing): boolean {
+    return this.#memories.accepted(id, by, standing)
+  }
+
+  /** Its disk was emptied, or set back. */
+  forgot(id: NodeId): void {
+    this.#memories.forgot(id)
   }
 
   issued(id: NodeId, save: Save): void {
+    this.#snapshots.installIssued(id, save)
     this.#saves.issued(id, save)
   }
 
@@ -57,23 +86,57 @@ export class Ledger {
     this.#saves.saved(id, save, problem)
   }
 
-  restarted(id: NodeId, recovered: Recovered): void {
-    this.#saves.restarted(id, recovered)
+  /** `isAnother`: its disk was emptied, or set back. */
+  restarted(id: NodeId, recovered: Recovered, isAnother: boolean): void {
+    this.#saves.restarted(id, recovered, isAnother)
+    this.#delivery.restarted(id)
+    this.#memories.restarted(id)
+  }
+
+  /** See Snapshots, as the next ones. */
+  snapshotTaken(id: NodeId, header: SnapshotHeader, body: Uint8Array, file: SnapshotFile, durable: DurableBytes): void {
+    this.#snapshots.taken(id, header, body, file, durable)
+  }
+
+  snapshotReceived(id: NodeId, header: SnapshotHeader): void {
+    this.#snapshots.received(id, header)
+  }
+
+  installSaved(id: NodeId, file: SnapshotFile | null, durable: DurableBytes): void {
+    this.#snapshots.installSaved(id, file, durable)
+  }
+
+  compacted(id: NodeId, through: EntryId): void {
+    this.#snapshots.compacted(id, through)
+  }
+
+  restored(id: NodeId, position: number, body: Uint8Array): void {
+    this.#snapshots.restored(id, position, body)
   }
 
   advanced(id: NodeId, commitIndex: number): void {
     this.#log.advanced(id, commitIndex)
   }
 
-  /** A state machine took these commands; `mayForget`: results of a batch whose answer was lost are null. */
+  /** A state machine took these commands; `isInMemory`: it lives and dies with the node, and no answer of it is ever lost. */
   applied(
     id: NodeId,
     appliedIndex: number,
     entries: readonly Entry[],
     results: readonly unknown[],
-    mayForget: boolean,
+    isInMemory: boolean,
   ): void {
-    this.#log.applied(id, appliedIndex, entries, results, mayForget)
+    this.#log.applied(id, appliedIndex, entries, results, !isInMemory)
+    this.#delivery.applied(id, appliedIndex, entries, isInMemory)
+  }
+
+  /** See Delivery. */
+  rewound(id: NodeId, appliedIndex: number, isInMemory: boolean): void {
+    this.#delivery.rewound(id, appliedIndex, isInMemory)
+  }
+
+  broughtTo(id: NodeId, appliedIndex: number): void {
+    this.#delivery.broughtTo(id, appliedIndex)
   }
 
   // From the clients

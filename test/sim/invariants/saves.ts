@@ -19,8 +19,9 @@ export class Saves {
       this.#truth.world.violated('saves count up', `${id} issues save ${save.id} after ${record.lastSaveId}`)
     if (save.hardState !== null) this.#checkHardState(record, save)
     const first = save.entries[0]
-    if (first !== undefined) this.#checkEntries(record, save, first)
+    if (first !== undefined && save.snapshot === null) this.#checkEntries(record, save, first)
     record.issue(save)
+    if (first !== undefined && save.snapshot !== null) this.#checkBehindSnapshot(record, save, first)
   }
 
   #checkHardState({ id, issuedHardState: old }: NodeRecord, { hardState }: Save): void {
@@ -68,6 +69,21 @@ export class Saves {
     }
   }
 
+  /** The log began anew: there is nothing that these could replace. */
+  #checkBehindSnapshot({ id, issued }: NodeRecord, { snapshot, entries }: Save, first: Entry): void {
+    const before = snapshot?.lastIncluded.index ?? 0
+    if (first.index !== before + 1)
+      this.#truth.world.violated(
+        'logs have no gaps',
+        `${id} saves entry ${first.index} behind a snapshot through ${before}`,
+      )
+    let prevTerm = issued[before] ?? 0
+    for (const entry of entries) {
+      this.#truth.see(entry, prevTerm, id)
+      prevTerm = entry.term
+    }
+  }
+
   /** `problem`: what the disk does not hold of it, or null. */
   saved(id: NodeId, save: Save, problem: string | null): void {
     if (!this.#truth.record(id).saved(save))
@@ -76,7 +92,12 @@ export class Saves {
       this.#truth.world.violated('saved is synced', `${id} takes save ${save.id} for durable: ${problem}`)
   }
 
-  restarted(id: NodeId, recovered: Recovered): void {
+  /** `isAnother`: its disk was emptied, or set back. */
+  restarted(id: NodeId, recovered: Recovered, isAnother: boolean): void {
+    if (isAnother) {
+      this.#truth.record(id).becameAnother(recovered)
+      return
+    }
     const problem = this.#truth.record(id).restarted(recovered)
     if (problem !== null) this.#truth.world.violated('durable stays', `${id} restarted: ${problem}`)
   }

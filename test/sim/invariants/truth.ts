@@ -3,13 +3,15 @@
 import type { Entry, NodeId } from '../../../src/raft/entry.ts'
 import type { World } from '../world/world.ts'
 import { EntryRegistry } from './entry-registry.ts'
-import { NodeRecord } from './node-record.ts'
+import { NodeRecord, type Terms } from './node-record.ts'
 
 export class Truth {
   readonly world: World
   readonly voters: readonly NodeId[]
   readonly records: ReadonlyMap<NodeId, NodeRecord>
   readonly registry = new EntryRegistry()
+  /** Of what is committed. */
+  readonly committedTerms: Terms = [0]
   /** Who led each term. */
   readonly leaders = new Map<number, NodeId>()
   /** Of all terms in which anybody stood for election. */
@@ -18,7 +20,8 @@ export class Truth {
   constructor(world: World, ids: readonly NodeId[], voters: readonly NodeId[]) {
     this.world = world
     this.voters = voters
-    this.records = new Map(ids.map((id) => [id, new NodeRecord(id)]))
+    const committedTerms = (through: number) => this.committedTerms.slice(0, through + 1)
+    this.records = new Map(ids.map((id) => [id, new NodeRecord(id, committedTerms)]))
   }
 
   record(id: NodeId): NodeRecord {

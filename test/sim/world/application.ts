@@ -1,18 +1,18 @@
 // An application behind its hooks, in a process of its own: it takes batches late, loses answers, is down for a while, and after a restart may have
-// forgotten everything or stand at an older state. It checks that commands come to it in order and that none is left out.
+// forgotten everything or stand at an older state. It gives and takes its state in parts, and may break off at any of them. It checks that
+// commands come to it in order and that none is left out.
 
-import type { ApplyOutcome, StateMachine } from '../../../src/machine/state-machine.ts'
+import type { ApplyOutcome, RestoreOutcome, Snapshot, StateMachine } from '../../../src/machine/state-machine.ts'
 import type { Entry } from '../../../src/raft/entry.ts'
 import type { Ledger } from '../invariants/ledger.ts'
 import { ReferenceMachine } from '../invariants/reference-machine.ts'
+import { decodeState, encodeState, type State } from '../invariants/state-text.ts'
 import type { AppProfile } from '../profile.ts'
 import type { Random } from './random.ts'
 import type { Owner, World } from './world.ts'
 
-interface State {
-  readonly machine: ReferenceMachine
-  readonly position: number
-}
+/** The body of a snapshot comes in so many bytes at a time. */
+const partBytes = 700
 
 export class Application {
   readonly #world: World
@@ -23,6 +23,8 @@ export class Application {
   #machine = new ReferenceMachine()
   #position = 0
   #older: State = { machine: new ReferenceMachine(), position: 0 }
+  /** Counts its processes. */
+  #starts = 0
   isDown = false
   delayMs = 0.2
   /** Of each request: an answer that is lost, or no use. */
@@ -49,6 +51,7 @@ export class Application {
   }
 
   restart(): void {
+    this.#starts++
     // One that neither remembers nor says where it stands could never be served rightly.
     if (this.#profile.memory === 'durable' || this.#profile.hidesPosition) return
     if (this.#profile.memory === 'none') {
@@ -72,13 +75,62 @@ export class Application {
     return {
       position: () => this.#ask(owner),
       apply: (after, commands) => this.#request(owner, after, commands),
-      snapshot: async () => null,
-      restore: async () => {
-        throw new Error('This application offers no snapshots')
-      },
+      snapshot: () => this.#picture(owner),
+      restore: (snapshot) => this.#restore(owner, snapshot),
       size: null,
       close: async () => {},
     }
+  }
+
+  #picture(owner: Owner): Promise<Snapshot | null> {
+    return new Promise((resolve, reject) => {
+      this.#world.after(owner, this.#latencyMs(), () => {
+        if (this.isDown || this.#random.chance(this.failureChance)) reject(new Error('connection refused'))
+        else if (!this.#profile.offersSnapshots) resolve(null)
+        else {
+          const text = encodeState({ machine: this.#machine, position: this.#position })
+          resolve({ position: this.#position, body: this.#parts(owner, Buffer.from(text)) })
+        }
+      })
+    })
+  }
+
+  async *#parts(owner: Owner, text: Buffer): AsyncGenerator<Uint8Array> {
+    const starts = this.#starts
+    for (let from = 0; from < text.length; from += partBytes) {
+      await this.#pause(owner)
+      if (this.isDown || this.#starts !== starts || this.#random.chance(this.failureChance * 0.3))
+        throw new Error('the connection was closed')
+      yield text.subarray(from, from + partBytes)
+    }
+  }
+
+  async #restore(owner: Owner, { position, body }: Snapshot): Promise<RestoreOutcome> {
+    if (!this.#profile.offersSnapshots) return { type: 'not-offered' }
+    const starts = this.#starts
+    const broken: RestoreOutcome = { type: 'retry', afterMs: null, reason: 'the application is down' }
+    const parts: Uint8Array[] = []
+    for await (const part of body) {
+      parts.push(Buffer.from(part))
+      await this.#pause(owner)
+      if (this.isDown || this.#starts !== starts || this.#random.chance(this.failureChance * 0.3)) return broken
+    }
+    const bytes = Buffer.concat(parts)
+    this.#ledger.restored(this.#name, position, bytes)
+    const state = decodeState(bytes.toString())
+    if (state !== null) {
+      this.#machine = state.machine
+      this.#position = state.position
+      this.#world.tell(this.#name, `app   is restored to ${position}`)
+    }
+    await this.#pause(owner)
+    return this.#random.chance(this.failureChance) ? broken : { type: 'restored' }
+  }
+
+  #pause(owner: Owner): Promise<void> {
+    return new Promise((resolve) => {
+      this.#world.after(owner, this.#latencyMs(), resolve)
+    })
   }
 
   #ask(owner: Owner): Promise<number | null> {

@@ -23,6 +23,14 @@ export class Inode {
   #sequence = 0
   #syncedSequence = 0
 
+  /** A file that is durable as it is. */
+  static of(content: FileContent): Inode {
+    const inode = new Inode()
+    inode.durable = content
+    inode.cache = content.copy()
+    return inode
+  }
+
   /** Counts the writes. */
   get sequence(): number {
     return this.#sequence

@@ -1,4 +1,4 @@
-// Bit rot: one bit of a disk changes. Only where the storage must notice, or where it makes no difference: what was acknowledged last, and is not
+// Bit rot: one bit of a disk changes, in the log, a snapshot, or the metafile. Only where the storage must notice, or where it makes no difference: what was acknowledged last, and is not
 // marked as durable yet, cannot be told from a write that was torn.
 
 import {
@@ -23,7 +23,12 @@ interface Place {
 
 /** Says where, or returns null when there is no such place now. */
 export function rot(disk: SimDisk, random: Random, directory: string): string | null {
-  const places = [...markedLog(disk, directory), ...unusedSpace(disk), ...doubledSlots(disk, directory)]
+  const places = [
+    ...markedLog(disk, directory),
+    ...snapshots(disk),
+    ...unusedSpace(disk),
+    ...doubledSlots(disk, directory),
+  ]
   if (places.length === 0) return null
   const { path, inode, from, to } = random.pick(places)
   const position = from + random.below(to - from)
@@ -58,6 +63,13 @@ function markedLog(disk: SimDisk, directory: string): Place[] {
     const to = number < mark.segment ? inode.durable.size : number === mark.segment ? mark.offset : 0
     return to > segmentHeaderBytes ? [{ path, inode, from: 0, to }] : []
   })
+}
+
+/** They were durable before they had their names. */
+function snapshots(disk: SimDisk): Place[] {
+  return [...disk.durableFiles]
+    .filter(([path, inode]) => path.endsWith('.snapshot') && !inode.hasPending && inode.durable.size > 0)
+    .map(([path, inode]) => ({ path, inode, from: 0, to: inode.durable.size }))
 }
 
 function unusedSpace(disk: SimDisk): Place[] {

@@ -1,0 +1,114 @@
+// Commands on their way to the leader, this node or another: those of its own clients, and on the leader those that followers pass on. One batch
+// is under way, and everything that arrives meanwhile is the next; what the leader refuses goes back to whoever waits for it.
+
+import type { NodeId } from '../raft/entry.ts'
+import type { Raft } from '../raft/raft.ts'
+import type { Proposal, ProposalOutcome } from '../raft/work.ts'
+import { type Forwarders, type Forwarding, nobody } from './forwarding.ts'
+import type { Clock, ForwardedProposals, ForwardRefused, Transport } from './ports.ts'
+import type { Proposals } from './proposals.ts'
+
+export interface HandOverOptions {
+  /** By which the entries of this process's clients are known. */
+  readonly origin: number
+  readonly raft: Raft
+  readonly proposals: Proposals
+  readonly forwarding: Forwarding
+  readonly transport: Pick<Transport, 'peers'>
+  readonly clock: Pick<Clock, 'unixMs'>
+  /** Appended and not committed, on the leader. */
+  readonly maxBatches: number
+}
+
+export class HandOver {
+  readonly #options: HandOverOptions
+  /** Who passed on what is proposed in this turn. */
+  #forwarders: Forwarders = nobody
+  /** The leader of this term refused: it is asked again after the next tick, not as fast as messages go to and fro. */
+  #refusedTerm = 0
+
+  constructor(options: HandOverOptions) {
+    this.#options = options
+  }
+
+  /** Something waits for its turn. */
+  get isWaiting(): boolean {
+    return this.#options.proposals.hasQueued || this.#options.forwarding.hasReceived
+  }
+
+  /** A follower passes commands on. */
+  received(message: ForwardedProposals): void {
+    this.#options.forwarding.received(message)
+  }
+
+  /** The leader did not append what was passed on to it. */
+  refused({ origin, term, sequences, reason }: ForwardRefused, nowMs: number): void {
+    if (origin !== this.#options.origin) return
+    if (reason !== 'tail-full' && reason !== 'storage-full') this.#refusedTerm = term
+    for (const sequence of sequences) this.#giveBack(sequence, term, reason, nowMs)
+  }
+
+  tick(): void {
+    this.#refusedTerm = 0
+  }
+
+  /** Hands over what waits, if its turn has come. */
+  run(nowMs: number): void {
+    this.#forwarders = nobody
+    const { raft, maxBatches } = this.#options
+    const { role } = raft
+    // On a leader, the log, the disk and the followers then take few large steps instead of many small ones out of step with each other.
+    if (role.name === 'leader' && role.uncommitted.length >= maxBatches) return
+    this.#takeForwarded(nowMs)
+    this.#takeQueued(nowMs)
+  }
+
+  /** What the core made of that: whoever waits for what it refused is told. */
+  answer(outcomes: readonly ProposalOutcome[], nowMs: number): void {
+    const { forwarding, raft } = this.#options
+    const term = raft.currentTerm
+    for (const { sequence, refused } of forwarding.refused(outcomes, this.#forwarders, term)) {
+      if (refused !== null) this.#giveBack(sequence, term, refused, nowMs)
+    }
+  }
+
+  #takeForwarded(nowMs: number): void {
+    const { forwarding, raft } = this.#options
+    this.#forwarders = forwarding.take(raft.currentTerm, (proposals, forwardedBy) => {
+      this.#propose(proposals, nowMs, forwardedBy)
+    })
+  }
+
+  #takeQueued(nowMs: number): void {
+    const { origin, raft, proposals, forwarding, transport } = this.#options
+    if (!proposals.hasQueued) return
+    const { role, currentTerm, leader } = raft
+    if (role.name === 'leader') {
+      if (role.transfer !== null) return
+      const queued = proposals
+        .takeQueued(currentTerm)
+        .map(({ kind, payload, sequence }): Proposal => ({ kind, payload, sequence, origin }))
+      this.#propose(queued, nowMs)
+      return
+    }
+    if (this.#refusedTerm === currentTerm) return
+    if (leader === null || !transport.peers().some((peer) => peer.id === leader && peer.connected)) return
+    forwarding.pass(proposals.takeQueued(currentTerm), origin, leader, currentTerm)
+  }
+
+  #propose(proposals: readonly Proposal[], nowMs: number, forwardedBy?: NodeId): void {
+    const { raft, clock } = this.#options
+    raft.step(nowMs, {
+      type: 'propose',
+      proposals,
+      unixMs: clock.unixMs(),
+      ...(forwardedBy === undefined ? {} : { forwardedBy }),
+    })
+  }
+
+  #giveBack(sequence: number, term: number, reason: ForwardRefused['reason'], nowMs: number): void {
+    const { proposals } = this.#options
+    if (reason === 'tail-full' || reason === 'storage-full') proposals.refuseFull(sequence, term, reason)
+    else proposals.requeue(sequence, term, nowMs)
+  }
+}
