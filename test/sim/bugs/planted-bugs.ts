@@ -504,7 +504,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'emptied member let in',
     'node/acquaintances.ts',
-    'if (shown.incarnation !== known.incarnation)',
+    'if (shown.incarnation !== incarnation)',
     'if (shown.incarnation === null)',
   ),
   bug(
