@@ -16,7 +16,7 @@ export interface SnapshotSenderOptions {
   readonly bytesPerSecond: number
   /** At a time; the constant of that name is the default, and the most. */
   readonly chunkBytes?: number
-  /** Nothing was heard for so long: the snapshot is offered again. */
+  /** Nothing was heard for so long: the snapshot is offered again. Longer where the acknowledgements take longer. */
   readonly repeatAfterMs: number
   /** The follower answers and gets no further, for so long: the log is kept for it no longer. */
   readonly patienceMs: number
@@ -47,6 +47,8 @@ export class SnapshotSender {
   #paidMs: number
   /** When an acknowledgement last brought news. */
   #newsMs: number
+  /** An offer that comes while a chunk is still on its way sends it twice: on a slow link, that would be all that it carries. */
+  #repeatMs: number
   #cancelRepeat: () => void = () => {}
   #cancelPause: (() => void) | null = null
 
@@ -56,6 +58,7 @@ export class SnapshotSender {
     this.#chunkBytes = Math.min(options.chunkBytes ?? chunkBytes, chunkBytes)
     this.#paidMs = this.#startedMs
     this.#newsMs = this.#startedMs
+    this.#repeatMs = options.repeatAfterMs
     this.offer()
   }
 
@@ -80,6 +83,7 @@ export class SnapshotSender {
     const { sizeBytes, lastIncluded } = this.file
     const isOurs = ack.term === this.term && ack.lastIncluded.index === lastIncluded.index
     if (this.#isStopped || !isOurs || ack.lastIncluded.term !== lastIncluded.term || ack.offset > sizeBytes) return
+    const isSentAgain = this.#isOffered && ack.offset < this.#next
     if (this.#isOffered) {
       this.#isOffered = false
       this.#next = ack.offset
@@ -89,7 +93,8 @@ export class SnapshotSender {
     } else {
       return
     }
-    if (ack.offset > this.#acknowledged) this.#newsMs = this.#options.clock.monotonicMs()
+    if (ack.offset > this.#acknowledged) this.#heardNews()
+    else if (isSentAgain) this.#waitFor(2 * this.#repeatMs)
     this.#acknowledged = ack.offset
     this.#repeatLater()
     if (ack.offset === sizeBytes && !this.#isComplete) {
@@ -97,6 +102,17 @@ export class SnapshotSender {
       this.#options.onSent(this.#options.clock.monotonicMs() - this.#startedMs)
     }
     this.#pump()
+  }
+
+  #heardNews(): void {
+    const nowMs = this.#options.clock.monotonicMs()
+    this.#waitFor(2 * (nowMs - this.#newsMs))
+    this.#newsMs = nowMs
+  }
+
+  #waitFor(ms: number): void {
+    const { repeatAfterMs, patienceMs } = this.#options
+    this.#repeatMs = Math.max(repeatAfterMs, Math.min(ms, patienceMs / 4))
   }
 
   stop(): void {
@@ -158,9 +174,9 @@ export class SnapshotSender {
   }
 
   #repeatLater(): void {
-    const { clock, repeatAfterMs, patienceMs, onStuck } = this.#options
+    const { clock, patienceMs, onStuck } = this.#options
     this.#cancelRepeat()
-    this.#cancelRepeat = clock.after(repeatAfterMs, () => {
+    this.#cancelRepeat = clock.after(this.#repeatMs, () => {
       if (clock.monotonicMs() - this.#newsMs >= patienceMs) onStuck()
       else this.offer()
     })

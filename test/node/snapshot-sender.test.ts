@@ -118,6 +118,21 @@ test('A follower whose copy turned out damaged says so by an answer of nothing, 
   )
 })
 
+test('On a slow link an offer that is repeated does not send the same again and again', async () => {
+  const b = bench(3)
+  const sender = await b.begin()
+  // Each offer is answered at once; the first chunk is on its way for ten times as long as an offer waits for its answer.
+  for (let passed = 0; passed < 10; passed += 0.5) {
+    if (b.wire.at(-1)?.type === 'SnapshotOffer') sender.acknowledged(b.ack(0))
+    await b.advance(repeatAfterMs / 2)
+  }
+  assert.ok(b.chunks.filter(({ offset }) => offset === 0).length <= 4)
+  sender.acknowledged(b.ack(chunkBytes))
+  const offers = b.offers.length
+  await b.advance(4 * repeatAfterMs)
+  assert.equal(b.offers.length, offers, 'the next one will not be any faster')
+})
+
 test('An offer that an older acknowledgement seems to answer does not send again what the follower has by then', async () => {
   const b = bench(12)
   const sender = await b.begin()

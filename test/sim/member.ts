@@ -350,8 +350,8 @@ export class Member {
 
   /** To be founded takes room; and on some file systems so does whatever is written again to make it certain. */
   #hasNoRoomToStart(life: Life): boolean {
-    const { isFull, copiesOnWrite } = this.disk
-    return life.node === null && isFull && (!this.#hasRun || copiesOnWrite)
+    const { hadNoRoom, hadNoRoomInPlace } = this.disk
+    return life.node === null && (hadNoRoomInPlace || (hadNoRoom && !this.#hasRun))
   }
 
   #observed(life: Life, storage: DurableStorage): Storage {

@@ -110,7 +110,7 @@ export class Nemesis {
         if (this.#isOver) return
         const undo = this.#strike(kind, random)
         if (undo !== null) {
-          this.#world.after(this.#world.nature, random.pick([10, 50, 150, 350]) * random.between(0.5, 1.5), () => {
+          this.#world.after(this.#world.nature, random.pick([10, 50, 150, 350, 600]) * random.between(0.5, 1.5), () => {
             if (!this.#isOver) undo()
           })
         }
@@ -250,7 +250,13 @@ export class Nemesis {
 
   #takeDown(member: Member, random: Random, how: () => void): void {
     const isQuick = this.#profile.faults.has('quick-restart')
-    this.#downUntilMs.set(member, this.#world.nowMs + (isQuick ? random.between(0, 5) : random.between(5, 300)))
+    // Long enough, now and then, that the others go on without it for longer than their logs reach back.
+    const downMs = isQuick
+      ? random.between(0, 5)
+      : random.chance(0.2)
+        ? random.between(300, 800)
+        : random.between(5, 300)
+    this.#downUntilMs.set(member, this.#world.nowMs + downMs)
     how()
   }
 

@@ -123,10 +123,10 @@ export function drawProfile(seed: number, without: readonly FaultKind[] = []): P
       maxMessageBytes: small ? 200 + random.below(1000) : 65_536,
       maxUncommittedBytes: random.chance(0.2) ? 2000 : 1_000_000,
       maxCachedBytes: random.chance(0.6) ? 200 + random.below(3000) : 1_000_000,
-      maxLogEntries: random.pick([0, 0, 3, 20, 100, 1_000_000]),
+      maxLogEntries: random.pick([0, 0, 0, 0, 3, 20, 100, 1_000_000]),
     },
     snapshots: {
-      threshold: random.pick([1, 4, 10, 10, 30, 30, 100, 1_000_000]),
+      threshold: random.pick([1, 2, 5, 5, 10, 10, 20, 40, 1_000_000]),
       // A transfer spans some chunks, or so many that faults strike in its midst.
       bytesPerSecond: random.pick([10_000, 100_000, 100_000_000]),
       chunkBytes: random.pick([64, 512, 262_144]),

@@ -36,13 +36,16 @@ export class SimDisk {
   /** What fits on it; what is there already stays. */
   #capacityBytes = Number.POSITIVE_INFINITY
   /** What is changed goes to a new place, so that even that wants room. */
-  copiesOnWrite = false
+  #copiesOnWrite = false
   #writesToWait = 0
   #onWrite: (() => void) | null = null
   #changesToWait = 0
   #onChange: (() => void) | null = null
   /** A fault has struck that excuses a node which gives up on this disk. */
   hasFailed = false
+  /** It had no room for something; and not even for what was changed in its place. */
+  hadNoRoom = false
+  hadNoRoomInPlace = false
   hasRotted = false
 
   constructor(world: World, random: Random, syncMs: number, events: DiskEvents) {
@@ -55,10 +58,6 @@ export class SimDisk {
   /** The files as a power loss now would leave those that are synced. */
   get durableFiles(): ReadonlyMap<string, Inode> {
     return this.#durableNames
-  }
-
-  get isFull(): boolean {
-    return this.#capacityBytes !== Number.POSITIVE_INFINITY
   }
 
   file(path: string): Inode | undefined {
@@ -106,12 +105,12 @@ export class SimDisk {
   /** Others write to it, too, and leave so much room. */
   fillUp(roomBytes: number, copiesOnWrite: boolean): void {
     this.#capacityBytes = this.#usedBytes() + roomBytes
-    this.copiesOnWrite = copiesOnWrite
+    this.#copiesOnWrite = copiesOnWrite
   }
 
   makeRoom(): void {
     this.#capacityBytes = Number.POSITIVE_INFINITY
-    this.copiesOnWrite = false
+    this.#copiesOnWrite = false
   }
 
   heal(): void {
@@ -165,7 +164,7 @@ export class SimDisk {
 
   #open(owner: Owner, path: string, mode: OpenMode): DiskFile {
     if (mode === 'create') {
-      if (this.#roomBytes() <= 0) throw noRoom()
+      if (this.#roomBytes() <= 0) throw this.#noRoom()
       this.#change(owner, { type: 'link', path, inode: new Inode() })
     }
     const inode = this.#names.get(path)
@@ -187,14 +186,14 @@ export class SimDisk {
             `disk  write ${path} ${position}+${bytes.length}${fits < bytes.length ? ' FULL' : ''}`,
           )
         if (fits > 0) inode.write(bytes.subarray(0, fits), position, fits)
-        if (fits < bytes.length) throw noRoom()
+        if (fits < bytes.length) throw this.#noRoom()
         this.#strikeIfDue()
       },
       zeroFill: (from, to) =>
         this.#act(owner, 0.2, () => {
           const fits = to > from ? this.#fitting(inode, from, to - from) : 0
           if (fits > 0) inode.write(null, from, fits)
-          if (from + fits < to) throw noRoom()
+          if (from + fits < to) throw this.#noRoom()
         }),
       sync: () => this.#sync(owner, path, inode),
       close: () => this.#act(owner, 0.01, () => {}),
@@ -204,7 +203,7 @@ export class SimDisk {
   /** How many of these bytes there is room for. */
   #fitting(inode: Inode, position: number, length: number): number {
     if (this.#capacityBytes === Number.POSITIVE_INFINITY) return length
-    const inPlace = this.copiesOnWrite ? 0 : Math.min(Math.max(inode.cache.size - position, 0), length)
+    const inPlace = this.#copiesOnWrite ? 0 : Math.min(Math.max(inode.cache.size - position, 0), length)
     return Math.min(inPlace + Math.max(this.#roomBytes(), 0), length)
   }
 
@@ -219,6 +218,12 @@ export class SimDisk {
     let used = 0
     for (const inode of new Set([...this.#names.values(), ...this.#durableNames.values()])) used += inode.cache.size
     return used
+  }
+
+  #noRoom(): Error {
+    this.hadNoRoom = true
+    if (this.#copiesOnWrite) this.hadNoRoomInPlace = true
+    return systemError('ENOSPC', 'no space left on device')
   }
 
   #strikeIfDue(): void {
@@ -277,10 +282,6 @@ function apply(names: Map<string, Inode>, change: NameChange): void {
 
 function describeChange(change: NameChange): string {
   return change.type === 'rename' ? `rename ${change.from} to ${change.to}` : `${change.type} ${change.path}`
-}
-
-function noRoom(): Error {
-  return systemError('ENOSPC', 'no space left on device')
 }
 
 function systemError(code: string, message: string): Error {

@@ -61,6 +61,9 @@ interface Lane {
 /** Who does not answer a handshake by then is not there. */
 const handshakeTimeoutMs = 60
 
+/** No more chunks wait to be sent than leave in this time. */
+const maxBulkQueueMs = 2000
+
 export class Network {
   lossChance = 0
   delayChance = 0
@@ -325,6 +328,8 @@ export class Network {
   #sendBulk(chunk: SnapshotChunk, connection: Connection, lane: Lane): void {
     const { nowMs } = this.#world
     if (nowMs < connection.bulkDownUntilMs) return
+    // What comes later is worth nothing without what went before.
+    if (lane.bulkFreeAtMs - nowMs > maxBulkQueueMs) return
     const takenMs = chunk.bytes.length / this.#options.bulkBytesPerMs
     lane.bulkFreeAtMs = Math.max(lane.bulkFreeAtMs, nowMs) + takenMs
     // The sender reads each chunk into bytes of their own, which the transport may keep.

@@ -23,14 +23,10 @@ interface Place {
 
 /** Says where, or returns null when there is no such place now. */
 export function rot(disk: SimDisk, random: Random, directory: string): string | null {
-  const places = [
-    ...markedLog(disk, directory),
-    ...snapshots(disk),
-    ...unusedSpace(disk),
-    ...doubledSlots(disk, directory),
-  ]
-  if (places.length === 0) return null
-  const { path, inode, from, to } = random.pick(places)
+  const kinds = [markedLog(disk, directory), snapshots(disk), unusedSpace(disk), doubledSlots(disk, directory)]
+  const there = kinds.filter((places) => places.length > 0)
+  if (there.length === 0) return null
+  const { path, inode, from, to } = random.pick(random.pick(there))
   const position = from + random.below(to - from)
   disk.hasRotted = true
   inode.rot(position, random.below(8))
