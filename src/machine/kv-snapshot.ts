@@ -166,8 +166,9 @@ class SnapshotReader {
       throw this.#wrong(`its indexes ${createdIndex} and ${modifiedIndex} do not fit a state of ${this.#position}`)
     }
     const value = line.subarray(split + 1, line.length - 1)
-    if (parse(value) === undefined) throw this.#wrong('its value is not JSON')
-    if (!this.#store.load({ key, valueJson: value.toString('utf8'), createdIndex, modifiedIndex })) {
+    const valueJson = jsonText(value)
+    if (valueJson === null) throw this.#wrong('its value is not JSON')
+    if (!this.#store.load({ key, valueJson, createdIndex, modifiedIndex })) {
       throw this.#wrong('its key was there before')
     }
   }
@@ -192,6 +193,18 @@ function parseItemHead(head: Buffer): unknown {
   const isPlain = head.indexOf('["') === 0 && !key.includes(backslash) && isUtf8(key)
   if (numbers === null || !isPlain) return parse(head)
   return [key.toString('utf8'), Number(numbers[1]), Number(numbers[2])]
+}
+
+/** Null when it is not JSON. */
+function jsonText(bytes: Buffer): string | null {
+  if (!isUtf8(bytes)) return null
+  const text = bytes.toString('utf8')
+  try {
+    JSON.parse(text)
+    return text
+  } catch {
+    return null
+  }
 }
 
 /** Undefined when it is not JSON. */
