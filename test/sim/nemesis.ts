@@ -305,6 +305,8 @@ export class Nemesis {
     if (where === null) return
     this.#lost.add(member)
     this.#world.tell(id, `disk  a bit of ${where} flips`)
+    // Most is read when a process starts only.
+    if (random.chance(0.5)) this.#takeDown(member, random, () => member.crash())
   }
 
   /** It comes back with nothing, or with what its disk held some time ago. */

@@ -35,6 +35,11 @@ function assertKept(reports: readonly Report[], seeds: number): void {
   assert.equal(reports.length, seeds)
   const committed = reports.reduce((sum, report) => sum + report.committed, 0)
   assert.ok(committed > seeds * 20, `${seeds} histories committed only ${committed} entries: they prove little`)
+  const installed = reports.reduce((sum, report) => sum + report.snapshots.installed, 0)
+  assert.ok(
+    installed > seeds / 8,
+    `${seeds} histories installed only ${installed} snapshots: they prove little of them`,
+  )
 }
 
 test('the same histories as always keep every invariant', async () => {
@@ -82,7 +87,7 @@ for (const [what, reach] of Object.entries(reaching)) {
   })
 }
 
-/** Each by another part of the harness: the disk, the ledger's promises, completeness, reads, proposals, delivery, liveness. */
+/** Each by another part of the harness: the disk, the ledger's promises, completeness, reads, proposals, snapshots, memories, delivery, liveness. */
 const smoke: Readonly<Record<string, number>> = {
   'double vote after a restart': 20,
   'append not synced': 20,
@@ -93,6 +98,14 @@ const smoke: Readonly<Record<string, number>> = {
   'results answered to the wrong proposer': 20,
   'proposal that may still commit queued again': 20,
   'lost acknowledgement never made up for': 60,
+  'compacts past the snapshot': 20,
+  'install acknowledged before it is durable': 60,
+  'nothing says that the log begins anew': 60,
+  'commands lost behind a restore': 20,
+  'proposals made again that a snapshot may hold': 60,
+  'full disk taken for a write': 60,
+  'leads on with a disk that hangs': 200,
+  'emptied member let in': 200,
 }
 
 for (const [name, seeds] of Object.entries(smoke)) {

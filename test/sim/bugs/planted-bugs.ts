@@ -313,16 +313,23 @@ export const plantedBugs: readonly PlantedBug[] = [
     'this.#durableIndex = Math.min(this.#durableIndex, commitIndex)',
     'this.#durableIndex = lastIncluded.index',
   ),
-  bug(
-    'installs although the log has all of it',
-    'raft/install-snapshot.ts',
-    'if (!s.log.matches(lastIncluded)) {',
-    'if (lastIncluded.index > 0) {',
-  ),
-  bugs('installs what is older than its log', [
-    ['raft/install-snapshot.ts', 'if (lastIncluded.index > s.commitIndex) {', 'if (lastIncluded.index > 0) {'],
-    ['raft/log.ts', 'lastIncluded.index > commitIndex,', 'lastIncluded.index > 0,'],
-  ]),
+  {
+    ...bug(
+      'installs although the log has all of it',
+      'raft/install-snapshot.ts',
+      'if (!s.log.matches(lastIncluded)) {',
+      'if (lastIncluded.index > 0) {',
+    ),
+    directed:
+      'test/raft/install-snapshot.test.ts: nothing is replaced, everything through it is committed, and what lies behind stays',
+  },
+  {
+    ...bugs('installs what is older than its log', [
+      ['raft/install-snapshot.ts', 'if (lastIncluded.index > s.commitIndex) {', 'if (lastIncluded.index > 0) {'],
+      ['raft/log.ts', 'lastIncluded.index > commitIndex,', 'lastIncluded.index > 0,'],
+    ]),
+    directed: 'test/raft/install-snapshot.test.ts: changes nothing, and is answered for all that is committed',
+  },
   bug(
     'snapshot counts for nothing after a restart',
     'raft/raft.ts',
@@ -394,12 +401,15 @@ export const plantedBugs: readonly PlantedBug[] = [
     'await disk.syncDirectory(directory).catch((error: unknown) => {\n        throw failed(error)\n      })',
     'void failed',
   ),
-  bug(
-    'newest snapshot is the one that was named last',
-    'storage/snapshot-store.ts',
-    'if (this.#stored.at(-1) === lastIncluded) this.#newest = verified',
-    'this.#newest = verified',
-  ),
+  {
+    ...bug(
+      'newest snapshot is the one that was named last',
+      'storage/snapshot-store.ts',
+      'if (this.#stored.at(-1) === lastIncluded) this.#newest = verified',
+      'this.#newest = verified',
+    ),
+    directed: 'test/storage/snapshots.test.ts: one that was overtaken by a later one does not become the newest',
+  },
   bugs('rotten snapshot believed', [
     ['storage/snapshot-file.ts', 'if (stored !== computed) throw chunkDamaged(offset)', ''],
     [
@@ -410,17 +420,20 @@ export const plantedBugs: readonly PlantedBug[] = [
     ['storage/snapshot-file.ts', 'if (crc32(chunk.subarray(4)) !== readU32(chunk, 0)) throw chunkDamaged(offset)', ''],
     ['machine/kv-snapshot.ts', 'if (trailer?.crc32 !== this.#checksum) throw', 'if (trailer === undefined) throw'],
   ]),
-  bugs('transfer goes on with another file, and is not verified', [
-    ['node/snapshot-receiver.ts', '    a.checksum === b.checksum', '    a.checksum !== null'],
-    ['storage/snapshot-store.ts', '    a.checksum === b.checksum', '    a.checksum !== null'],
-    ['storage/snapshot-file.ts', 'if (stored !== computed) throw chunkDamaged(offset)', ''],
-    [
-      'storage/snapshot-file.ts',
-      "if (readU32(this.#came, 0) !== this.#checksum) throw this.#damaged('All of it",
-      "if (this.#came.length === 0) throw this.#damaged('All of it",
-    ],
-    ['storage/incoming-snapshot.ts', 'checksum !== announced.checksum ||', 'checksum === null ||'],
-  ]),
+  {
+    ...bugs('transfer goes on with another file, and is not verified', [
+      ['node/snapshot-receiver.ts', '    a.checksum === b.checksum', '    a.checksum !== null'],
+      ['storage/snapshot-store.ts', '    a.checksum === b.checksum', '    a.checksum !== null'],
+      ['storage/snapshot-file.ts', 'if (stored !== computed) throw chunkDamaged(offset)', ''],
+      [
+        'storage/snapshot-file.ts',
+        "if (readU32(this.#came, 0) !== this.#checksum) throw this.#damaged('All of it",
+        "if (this.#came.length === 0) throw this.#damaged('All of it",
+      ],
+      ['storage/incoming-snapshot.ts', 'checksum !== announced.checksum ||', 'checksum === null ||'],
+    ]),
+    directed: 'test/storage/receive-snapshot.test.ts: refused, and it begins anew',
+  },
   {
     ...bug(
       'chunks taken wherever they stand',
@@ -449,24 +462,31 @@ export const plantedBugs: readonly PlantedBug[] = [
     'machine.restore({ position: appliedIndex, body: body.chunks() })',
   ),
   bug('restored from what is not installed yet', 'node/node.ts', 'await this.#installation.durable\n', ''),
-  bug(
-    'restores from a snapshot that the log has left behind',
-    'machine/restoration.ts',
-    'if (appliedIndex < entries.firstIndex - 1) {',
-    'if (appliedIndex < 0) {',
-  ),
+  {
+    ...bug(
+      'restores from a snapshot that the log has left behind',
+      'machine/restoration.ts',
+      'if (appliedIndex < entries.firstIndex - 1) {',
+      'if (appliedIndex < 0) {',
+    ),
+    directed: 'test/machine/applier-restore.test.ts: where the log no longer reaches back and…',
+  },
   bug(
     'proposals made again that a snapshot may hold',
     'node/proposals.ts',
     "this.#fail(pending, 'leadership-lost', 'unknown', sentence)\n    }\n  }\n\n  /** The state machine was brought",
     'void sentence\n      this.requeue(pending.sequence, pending.handedTerm, pending.arrivedMs)\n    }\n  }\n\n  /** The state machine was brought',
   ),
-  bug(
-    'results made up for what a snapshot holds',
-    'node/proposals.ts',
-    "this.#fail(pending, 'apply-pending', 'committed', sentence)\n    }\n  }\n\n  /**\n   * These",
-    'void sentence\n      this.#remove(pending)\n      pending.resolve({ ...committed, result: { ok: true } })\n    }\n  }\n\n  /**\n   * These',
-  ),
+  {
+    ...bug(
+      'results made up for what a snapshot holds',
+      'node/proposals.ts',
+      "this.#fail(pending, 'apply-pending', 'committed', sentence)\n    }\n  }\n\n  /**\n   * These",
+      'void sentence\n      this.#remove(pending)\n      pending.resolve({ ...committed, result: { ok: true } })\n    }\n  }\n\n  /**\n   * These',
+    ),
+    directed:
+      'test/node/install-snapshot.test.ts: What was committed here before the state machine was restored over it has no result, and its client learns where it stands',
+  },
 
   // Disks that fail
   bug(
@@ -525,12 +545,15 @@ export const plantedBugs: readonly PlantedBug[] = [
     'if (shown.lastIndex < index)',
     'if (shown.lastIndex < 0)',
   ),
-  bug(
-    'member let in before it is remembered',
-    'node/acquaintances.ts',
-    'await (known === undefined ? this.#meet(id, standing) : this.#meetAgain(id, known, standing)).durable\n',
-    'void (known === undefined ? this.#meet(id, standing) : this.#meetAgain(id, known, standing)).durable\n',
-  ),
+  {
+    ...bug(
+      'member let in before it is remembered',
+      'node/acquaintances.ts',
+      'await (known === undefined ? this.#meet(id, standing) : this.#meetAgain(id, known, standing)).durable\n',
+      'void (known === undefined ? this.#meet(id, standing) : this.#meetAgain(id, known, standing)).durable\n',
+    ),
+    directed: 'test/node/acquaintances.test.ts: counts once its incarnation is durable',
+  },
 
   // Delivery
   bug('applied twice', 'machine/kv.ts', 'this.#position = commands.at(-1)?.index ?? after', ''),

@@ -45,8 +45,10 @@ export class Saves {
     }
   }
 
-  #checkEntries(record: NodeRecord, { entries }: Save, first: Entry): void {
+  #checkEntries(record: NodeRecord, { hardState, entries }: Save, first: Entry): void {
     const { id, issued } = record
+    // It may have learned of a new term and of what its leader sends at once.
+    const { currentTerm } = hardState ?? record.issuedHardState
     if (first.index > issued.length)
       this.#truth.world.violated('logs have no gaps', `${id} saves entry ${first.index} after ${record.lastIndex}`)
     const replaces = issued.slice(first.index).some((term, at) => term !== entries[at]?.term)
@@ -56,7 +58,7 @@ export class Saves {
         `${id} replaces entries from ${first.index} on, and has committed through ${record.commitIndex}`,
       )
     }
-    if (first.index <= record.lastIndex && record.leads === record.issuedHardState.currentTerm && record.leads > 0) {
+    if (first.index <= record.lastIndex && record.leads === currentTerm && record.leads > 0) {
       this.#truth.world.violated(
         'leader append-only',
         `${id} leads term ${record.leads} and replaces entry ${first.index}`,

@@ -10,6 +10,7 @@ import {
   segmentHeaderBytes,
   segmentNumber,
 } from '../../../src/storage/segment.ts'
+import { snapshotHeaderBytes } from '../../../src/storage/snapshot-file.ts'
 import type { SimDisk } from './disk.ts'
 import type { Inode } from './inode.ts'
 import type { Random } from './random.ts'
@@ -61,11 +62,18 @@ function markedLog(disk: SimDisk, directory: string): Place[] {
   })
 }
 
-/** They were durable before they had their names. */
+/** They were durable before they had their names: what says what they are, and what they hold. */
 function snapshots(disk: SimDisk): Place[] {
   return [...disk.durableFiles]
     .filter(([path, inode]) => path.endsWith('.snapshot') && !inode.hasPending && inode.durable.size > 0)
-    .map(([path, inode]) => ({ path, inode, from: 0, to: inode.durable.size }))
+    .flatMap(([path, inode]) => {
+      const { bytes } = inode.durable
+      const bodyAt = snapshotHeaderBytes + bytes.readUInt32LE(16)
+      return [
+        { path, inode, from: 0, to: bodyAt },
+        { path, inode, from: bodyAt, to: bytes.length },
+      ]
+    })
 }
 
 function unusedSpace(disk: SimDisk): Place[] {
