@@ -103,7 +103,7 @@ const smoke: Readonly<Record<string, number>> = {
   'nothing says that the log begins anew': 60,
   'commands lost behind a restore': 20,
   'proposals made again that a snapshot may hold': 60,
-  'full disk taken for a write': 60,
+  'full disk taken for a write': 200,
   'leads on with a disk that hangs': 200,
   'emptied member let in': 200,
 }
