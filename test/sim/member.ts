@@ -22,6 +22,7 @@ import { type Profile, tickMs } from './profile.ts'
 import { Application } from './world/application.ts'
 import { MachineClock } from './world/clock.ts'
 import { type DiskImage, SimDisk } from './world/disk.ts'
+import { holdsGivenUpSegment } from './world/log-files.ts'
 import type { Network } from './world/network.ts'
 import type { Random } from './world/random.ts'
 import { Owner, type World } from './world/world.ts'
@@ -44,6 +45,8 @@ interface Life {
   watcher: Applier | null
   /** When each save that is under way was begun, oldest first, by its own clock. */
   readonly savesBegunMs: number[]
+  /** When it was last found to go on after a pause, by its own clock. */
+  wentOnMs: number
   isStopping: boolean
   /** It has spoken as a leader since it was last looked at. */
   hasLed: boolean
@@ -113,7 +116,7 @@ export class Member {
     return node !== null && watcher.blocked !== null && watcher.appliedIndex + 1 < node.status().firstIndex
   }
 
-  /** What it may still hold of its log when nothing has happened for a while. */
+  /** Neither its log nor the files of it hold more than they may when nothing has happened for a while. */
   hasCompacted(): boolean {
     const { node = null, watcher = null } = this.#life ?? {}
     if (node === null) return true
@@ -122,7 +125,8 @@ export class Member {
     const { firstIndex, lastIndex } = node.status()
     const wanted = Math.max(lastIndex - raft.maxLogEntries - snapshots.threshold, 0)
     // A watcher needs what it has not taken.
-    return firstIndex > Math.min(wanted, watcher?.appliedIndex ?? wanted)
+    if (firstIndex <= Math.min(wanted, watcher?.appliedIndex ?? wanted)) return false
+    return !holdsGivenUpSegment(this.disk, `/${this.id}`, firstIndex - 1)
   }
 
   start(): void {
@@ -136,6 +140,7 @@ export class Member {
       kv: null,
       watcher: null,
       savesBegunMs: [],
+      wentOnMs: 0,
       isStopping: false,
       hasLed: false,
       looksAtHungLeader: 0,
@@ -217,9 +222,12 @@ export class Member {
 
   /** On behalf of the process, so that it is not blamed for a time in which it was paused. */
   #lookAfter(life: Life): void {
-    const { world, profile } = this.#around
+    const { world } = this.#around
+    const dueMs = world.nowMs + lookEveryMs
     world.after(life.owner, lookEveryMs, () => {
-      this.#lookAtDisk(life, profile.raft.electionTimeoutMinMs)
+      const wasPaused = world.nowMs > dueMs
+      if (wasPaused) life.wentOnMs = life.clock.monotonicMs()
+      this.#lookAtDisk(life)
       this.#lookAfter(life)
     })
   }
@@ -229,11 +237,12 @@ export class Member {
   }
 
   /** A leader whose disk hangs gives way within an election timeout. */
-  #lookAtDisk(life: Life, electionTimeoutMs: number): void {
+  #lookAtDisk(life: Life): void {
+    const { electionTimeoutMinMs } = this.#around.profile.raft
     const [oldestMs] = life.savesBegunMs
-    const hungMs = oldestMs === undefined ? 0 : life.clock.monotonicMs() - oldestMs
+    const hungMs = oldestMs === undefined ? 0 : life.clock.monotonicMs() - Math.max(oldestMs, life.wentOnMs)
     const isLate = this.clock.latenessMs > 0
-    const leadsOn = life.hasLed && !isLate && hungMs > electionTimeoutMs + 2 * lookEveryMs
+    const leadsOn = life.hasLed && !isLate && hungMs > electionTimeoutMinMs + 2 * lookEveryMs
     life.hasLed = false
     life.looksAtHungLeader = leadsOn ? life.looksAtHungLeader + 1 : 0
     if (life.looksAtHungLeader < 3) return

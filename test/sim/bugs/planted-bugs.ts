@@ -387,6 +387,12 @@ export const plantedBugs: readonly PlantedBug[] = [
     'this.#wantedFrom = position.segment',
     'this.#wantedFrom = position.segment + 1',
   ),
+  bug(
+    'segments never given up',
+    'storage/log.ts',
+    'for (; this.#firstSegment < this.#wantedFrom; this.#firstSegment++) {',
+    'for (; this.#firstSegment < 0; this.#firstSegment++) {',
+  ),
   bugs('segments removed from the end', [
     [
       'storage/remover.ts',

@@ -1,18 +1,11 @@
-// Bit rot: one bit of a disk changes, in the log, a snapshot, or the metafile. Only where the storage must notice, or where it makes no difference: what was acknowledged last, and is not
-// marked as durable yet, cannot be told from a write that was torn.
+// Bit rot: one bit of a disk changes, in the log, a snapshot, or the metafile. Only where the storage must notice, or where it makes no difference:
+// what was acknowledged last, and is not marked as durable yet, cannot be told from a write that was torn.
 
-import {
-  batchHeaderAt,
-  batchHeaderBytes,
-  isBefore,
-  logIdentity,
-  type Position,
-  segmentHeaderBytes,
-  segmentNumber,
-} from '../../../src/storage/segment.ts'
+import { isBefore, type Position, segmentHeaderBytes } from '../../../src/storage/segment.ts'
 import { snapshotHeaderBytes } from '../../../src/storage/snapshot-file.ts'
 import type { SimDisk } from './disk.ts'
 import type { Inode } from './inode.ts'
+import { batchesOf, logIdentityOf, segmentsOf } from './log-files.ts'
 import type { Random } from './random.ts'
 
 interface Place {
@@ -34,29 +27,16 @@ export function rot(disk: SimDisk, random: Random, directory: string): string | 
   return `${path} at ${position}`
 }
 
-function segments(disk: SimDisk): { path: string; inode: Inode; number: number }[] {
-  return [...disk.durableFiles]
-    .map(([path, inode]) => ({ path, inode, number: segmentNumber(path.split('/').at(-1) ?? '') ?? 0 }))
-    .filter(({ number }) => number > 0)
-    .sort((a, b) => a.number - b.number)
-}
-
 /** Headers of segments, and batches below the highest durable mark. */
 function markedLog(disk: SimDisk, directory: string): Place[] {
-  const incarnation = incarnationOf(disk, directory)
-  if (incarnation === null) return []
-  const identity = logIdentity('simulated', incarnation)
+  const identity = logIdentityOf(disk, directory)
+  if (identity === null) return []
   let mark: Position = { segment: 0, offset: 0 }
-  for (const { inode, number } of segments(disk)) {
-    const { bytes } = inode.durable
-    for (let offset = segmentHeaderBytes; ; ) {
-      const header = batchHeaderAt(bytes, identity, { segment: number, offset })
-      if (header === null) break
-      if (isBefore(mark, header.mark)) mark = header.mark
-      offset += batchHeaderBytes + header.contentBytes
-    }
+  const segments = segmentsOf(disk)
+  for (const segment of segments) {
+    for (const header of batchesOf(segment, identity)) if (isBefore(mark, header.mark)) mark = header.mark
   }
-  return segments(disk).flatMap(({ path, inode, number }) => {
+  return segments.flatMap(({ path, inode, number }) => {
     const to = number < mark.segment ? inode.durable.size : number === mark.segment ? mark.offset : 0
     return to > segmentHeaderBytes ? [{ path, inode, from: 0, to }] : []
   })
@@ -77,7 +57,7 @@ function snapshots(disk: SimDisk): Place[] {
 }
 
 function unusedSpace(disk: SimDisk): Place[] {
-  const last = segments(disk).at(-1)
+  const last = segmentsOf(disk).at(-1)
   if (last === undefined || last.inode.hasPending) return []
   const { path, inode } = last
   const { bytes } = inode.durable
@@ -96,9 +76,4 @@ function doubledSlots(disk: SimDisk, directory: string): Place[] {
   const isDoubled = bytes.subarray(24, 24 + size).equals(bytes.subarray(half + 24, half + 24 + size))
   if (!isDoubled) return []
   return [0, half].map((from) => ({ path: `${directory}/metafile`, inode, from, to: from + 24 + size }))
-}
-
-function incarnationOf(disk: SimDisk, directory: string): string | null {
-  const bytes = disk.durableFiles.get(`${directory}/metafile`)?.durable.bytes
-  return bytes === undefined ? null : (/"incarnation":"([0-9a-f]+)"/.exec(bytes.toString('latin1'))?.[1] ?? null)
 }
