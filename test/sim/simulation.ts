@@ -87,7 +87,7 @@ class Simulation {
         world.trace.mix(message.term)
         world.trace.mix(message.type.length)
       },
-      received: (message) => ledger.received(message),
+      received: (message) => ledger.received(message, this.#memberOf(message.to)?.node?.leader()?.self === true),
       accepted: (id, by, standing) => {
         if (ledger.accepted(id, by, standing)) this.#memberOf(id)?.takeAway()
       },

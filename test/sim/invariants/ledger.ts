@@ -62,8 +62,9 @@ export class Ledger {
     this.#memories.sent(message)
   }
 
-  received(message: PeerMessage): void {
-    this.#memories.received(message)
+  /** `leads`: whom it reaches takes itself for the leader. */
+  received(message: PeerMessage, leads: boolean): void {
+    this.#memories.received(message, leads)
   }
 
   /** See Memories. */

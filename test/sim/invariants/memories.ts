@@ -64,7 +64,8 @@ export class Memories {
     if (this.#forgetful.has(message.from)) this.#void.add(message)
   }
 
-  received(message: PeerMessage): void {
+  /** `leads`: whom it reaches takes itself for the leader; one that has stepped down need not remember what it is acknowledged. */
+  received(message: PeerMessage, leads: boolean): void {
     const { from, to, term } = message
     if (this.#void.has(message) && !this.#forgetful.has(to))
       this.#violated(`${to} gets ${message.type} from ${from}, which has forgotten what it promised`)
@@ -72,7 +73,8 @@ export class Memories {
     const known = this.#of(`${to}|${from}`)
     known.term = Math.max(known.term, term)
     const { acknowledged } = known
-    if (!message.success || !this.#truth.record(to).isLeading(term) || term < acknowledged.term) return
+    const isLeading = leads && this.#truth.record(to).isLeading(term)
+    if (!message.success || !isLeading || term < acknowledged.term) return
     const index = term === acknowledged.term ? Math.max(acknowledged.index, message.matchIndex) : message.matchIndex
     known.acknowledged = { term, index }
   }
