@@ -12,6 +12,11 @@ export type ProposalErrorCode =
   | 'leadership-lost'
   | 'commit-timeout'
   | 'apply-pending'
+  /** It was applied, and what it answered is known nowhere any more, or is longer than what is kept. */
+  | 'result-unknown'
+  /** The application refused it for good, and the cluster has agreed to leave it out. */
+  | 'command-skipped'
+  | 'idempotency-key-reused'
   | 'storage-full'
 
 /** A proposal that got no result. Source: the node. */
@@ -42,6 +47,42 @@ export class ReadError extends Error {
   constructor(code: 'no-leader' | 'read-timeout' | 'shutting-down' | 'index-not-reached', message: string) {
     super(message)
     this.name = 'ReadError'
+    this.code = code
+  }
+}
+
+/** The log no longer holds what was asked for. Source: the node. */
+export class CompactedError extends Error {
+  readonly code = 'compacted'
+  /** The first entry that it still holds. */
+  readonly firstIndex: number
+
+  constructor(firstIndex: number, message: string) {
+    super(message)
+    this.name = 'CompactedError'
+    this.firstIndex = firstIndex
+  }
+}
+
+/** A command that is not to be left out. Source: the node. */
+export class SkipError extends Error {
+  /** Delivery to this node's application does not stop before this command. */
+  readonly code = 'not-poison'
+
+  constructor(message: string) {
+    super(message)
+    this.name = 'SkipError'
+  }
+}
+
+/** Leadership was not handed over. Source: the node. */
+export class TransferError extends Error {
+  /** `unknown-member`: it is no voter of the cluster. `transfer-failed`: it did not take over in time, and leadership stays where it is found. */
+  readonly code: 'not-leader' | 'unknown-member' | 'transfer-failed' | 'shutting-down'
+
+  constructor(code: TransferError['code'], message: string) {
+    super(message)
+    this.name = 'TransferError'
     this.code = code
   }
 }

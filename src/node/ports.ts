@@ -2,7 +2,7 @@
 // everything else runs there as it runs in production.
 
 import type { Configuration, Member } from '../raft/configuration.ts'
-import type { Entry, EntryId, NodeId } from '../raft/entry.ts'
+import type { CommandKind, Entry, EntryId, NodeId } from '../raft/entry.ts'
 import type { Message } from '../raft/messages.ts'
 import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { Recovered, RoleName, Save } from '../raft/work.ts'
@@ -34,9 +34,13 @@ export interface Storage {
   compact(through: EntryId): void
   /**
    * Makes a snapshot durable, whole or not at all, and keeps the one before. One call at a time. Rejects with StorageFullError, and leaves
-   * nothing behind, when there is no room for it; with what `body` threw when that failed.
+   * nothing behind, when there is no room for it; with what `ledger` or `body` threw when that failed. `ledger` is read before `body`.
    */
-  takeSnapshot(header: SnapshotHeader, body: AsyncIterable<Uint8Array>): Promise<SnapshotFile>
+  takeSnapshot(
+    header: SnapshotHeader,
+    ledger: AsyncIterable<Uint8Array>,
+    body: AsyncIterable<Uint8Array>,
+  ): Promise<SnapshotFile>
   /** The newest snapshot, to be closed after use; it stays readable though newer ones replace it. Null: there is none. */
   openSnapshot(): Promise<StoredSnapshot | null>
   /** What the newest one is; null: there is none. */
@@ -69,6 +73,8 @@ export interface StoredSnapshot {
   readonly header: SnapshotHeader
   /** The file's bytes as they are, from `position`; fewer only where it ends. They were verified when the node started or took it. */
   read(into: Uint8Array, position: number): Promise<number>
+  /** What the node itself keeps of the log (keys and skips); nothing in snapshots of earlier versions. Verified and failing as `body`. */
+  ledger(): AsyncIterable<Uint8Array>
   /** What the state machine gave, each part verified before it is handed out. Throws FatalError (dataError) at bit rot. */
   body(): AsyncIterable<Uint8Array>
   close(): Promise<void>
@@ -83,6 +89,26 @@ export interface IncomingSnapshot {
   finish(): Promise<SnapshotHeader>
 }
 
+/** What a command answered, as JSON text. */
+export interface KeptResult {
+  readonly index: number
+  readonly resultJson: string
+}
+
+/**
+ * What this node's application answered to commands with a key since the newest snapshot, over restarts: an application that keeps its position is
+ * not asked again. As good as the page cache is, and no promise rests on it: what is lost is asked of the other nodes.
+ */
+export interface ResultStore {
+  /** What earlier processes kept, in the order in which it was appended: of two for one index, the later one holds. */
+  load(): readonly KeptResult[]
+  /** Written soon, and not waited for; what cannot be written is lost, and said so in the log of the process. */
+  append(results: readonly KeptResult[]): void
+  /** Those through this index are held by a durable snapshot, and may be given up. */
+  forget(through: number): void
+  close(): Promise<void>
+}
+
 /** A follower passes the commands of its application on to the leader. Its entries carry `origin` and `sequence`, by which the proposer knows them again. */
 export interface ForwardedProposals {
   readonly type: 'ForwardedProposals'
@@ -91,11 +117,52 @@ export interface ForwardedProposals {
   /** Only the leader of this very term may append them. */
   readonly term: number
   readonly origin: number
-  readonly proposals: readonly {
-    readonly sequence: number
-    readonly kind: 'json' | 'bytes'
-    readonly payload: Uint8Array
-  }[]
+  readonly proposals: readonly ForwardedProposal[]
+}
+
+export interface ForwardedProposal {
+  readonly sequence: number
+  readonly kind: CommandKind | 'skip'
+  readonly key: string | null
+  readonly traceparent: string | null
+  readonly payload: Uint8Array
+}
+
+/** These came before under their key: nothing was appended for them. */
+export interface ForwardRepeated {
+  readonly type: 'ForwardRepeated'
+  readonly from: NodeId
+  readonly to: NodeId
+  readonly term: number
+  readonly origin: number
+  /** At most 1,000. */
+  readonly repeats: readonly Repeat[]
+}
+
+export interface Repeat {
+  readonly sequence: number
+  /** Where the first one stands in the leader's log, committed or not yet; null: that was another command. */
+  readonly first: EntryId | null
+}
+
+/** What did the commands at these places answer? Asked when this node's own state machine cannot say. */
+export interface ResultsRequest {
+  readonly type: 'ResultsRequest'
+  readonly from: NodeId
+  readonly to: NodeId
+  readonly term: number
+  /** Committed ones with a key; at most 200. */
+  readonly indexes: readonly number[]
+}
+
+/** Those of the answers that are known here. */
+export interface ResultsResponse {
+  readonly type: 'ResultsResponse'
+  readonly from: NodeId
+  readonly to: NodeId
+  readonly term: number
+  /** At most 200 of at most 4 KiB each. */
+  readonly results: readonly KeptResult[]
 }
 
 /** These never entered the log. */
@@ -141,7 +208,16 @@ export interface SnapshotAck {
   readonly offset: number
 }
 
-export type PeerMessage = Message | ForwardedProposals | ForwardRefused | SnapshotOffer | SnapshotChunk | SnapshotAck
+export type PeerMessage =
+  | Message
+  | ForwardedProposals
+  | ForwardRefused
+  | ForwardRepeated
+  | ResultsRequest
+  | ResultsResponse
+  | SnapshotOffer
+  | SnapshotChunk
+  | SnapshotAck
 
 export interface Peer {
   readonly id: NodeId
@@ -218,6 +294,8 @@ export interface CommittedEntries {
   readonly firstIndex: number
   /** The newest snapshot, for a machine that the log no longer reaches back to; to be closed after use. Null: there is none that would do for it. */
   openSnapshot(): Promise<StoredSnapshot | null>
+  /** The cluster has agreed to leave this command out: it is not delivered. Known for every entry before it can be read here. */
+  isSkipped(index: number): boolean
 }
 
 /** A picture of a state machine's state, taken between two batches; applying goes on while the body is read. Read it to its end, or call `return` of its iterator. */
@@ -232,9 +310,9 @@ export interface MachineSnapshot {
 export interface ApplierEvents {
   /**
    * The state machine holds every command through `appliedIndex`. `entries` are the commands it took in this step, in log order, `results` one a
-   * command, JSON values. After a rewind (an application that was restored) the same entries come again.
+   * command, JSON values; null: what they answered is not known here. After a rewind (an application that was restored) the same entries come again.
    */
-  applied(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[]): void
+  applied(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[] | null): void
   /** The state machine lost what came after this index (restarted, restored): it will be applied again. */
   rewound(appliedIndex: number): void
   /** The state machine was brought to this index by a snapshot; what the commands up to it answered is not known here. */
@@ -250,6 +328,8 @@ export interface Applier {
   readonly appliedIndex: number
   /** Null, or in one sentence why delivery does not go on. */
   readonly blocked: string | null
+  /** The command that delivery stops before, because the machine refuses it for good; null: none. */
+  readonly poison: { readonly index: number; readonly reason: string } | null
   /**
    * Once no batch is in flight. Null: the machine offers no snapshots. Rejects when it cannot give one now. One call at a time; applying goes on
    * when it resolves.

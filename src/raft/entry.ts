@@ -9,8 +9,14 @@ export interface EntryId {
   readonly index: number
 }
 
-/** `json` and `bytes` are commands of the application; the others belong to Raft and never reach a state machine. */
-export type EntryKind = 'noop' | 'configuration' | 'json' | 'bytes'
+/** What a client may propose: a command of the application, as JSON text or as opaque bytes. */
+export type CommandKind = 'json' | 'bytes'
+
+/**
+ * `skip` leaves out a command that applications refuse for good: its payload is JSON, {"index":N,"reason":"…"}. It and the kinds of Raft's own
+ * never reach a state machine.
+ */
+export type EntryKind = 'noop' | 'configuration' | 'skip' | CommandKind
 
 export interface EntryFields extends EntryId {
   readonly kind: EntryKind
@@ -20,6 +26,10 @@ export interface EntryFields extends EntryId {
   readonly origin: number
   /** Counts the proposals of that process; with `origin` it finds the request that waits for this entry. 48 bits. */
   readonly sequence: number
+  /** Idempotency key: 1 to 255 visible ASCII characters. Null: the proposer gave none. */
+  readonly key: string | null
+  /** Trace context of the proposer, as in the W3C's header of that name. Null: it gave none. */
+  readonly traceparent: string | null
   readonly payload: Uint8Array
 }
 

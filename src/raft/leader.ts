@@ -13,6 +13,15 @@ import { becomeFollower, becomeRole, type RaftState, voters } from './state.ts'
 import { continueTransfer, expireTransfer } from './transfer.ts'
 import type { Proposal, ProposalOutcome } from './work.ts'
 
+const noop: Proposal = {
+  kind: 'noop',
+  origin: 0,
+  sequence: 0,
+  key: null,
+  traceparent: null,
+  payload: new Uint8Array(0),
+}
+
 export function becomeLeader(s: RaftState): void {
   const { id, maxInFlightMessages, maxMessageBytes } = s.options
   const noopIndex = s.log.lastIndex + 1
@@ -37,7 +46,7 @@ export function becomeLeader(s: RaftState): void {
   }
   becomeRole(s, role, `a majority of ${voters(s).length} voters granted its vote`)
   // §8: an entry of the own term, so that everything before it can commit.
-  appendToLog(s, role, [{ kind: 'noop', origin: 0, sequence: 0, payload: new Uint8Array(0) }], s.log.lastTimestampMs)
+  appendToLog(s, role, [noop], s.log.lastTimestampMs)
   tickLeader(s, role)
 }
 
@@ -126,7 +135,7 @@ function appendToLog(s: RaftState, role: Leader, proposals: readonly Proposal[],
   const timestampMs = Math.max(unixMs, s.log.lastTimestampMs)
   const first = s.log.lastIndex + 1
   let bytes = 0
-  const entries = proposals.map(({ kind, origin, sequence, payload }, i) => {
+  const entries = proposals.map(({ kind, origin, sequence, key, traceparent, payload }, i) => {
     const entry = s.options.encodeEntry({
       term: s.currentTerm,
       index: first + i,
@@ -134,6 +143,8 @@ function appendToLog(s: RaftState, role: Leader, proposals: readonly Proposal[],
       timestampMs,
       origin,
       sequence,
+      key,
+      traceparent,
       payload,
     })
     bytes += entry.record.length

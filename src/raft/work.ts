@@ -56,6 +56,8 @@ export interface Proposal {
   readonly kind: EntryKind
   readonly origin: number
   readonly sequence: number
+  readonly key: string | null
+  readonly traceparent: string | null
   readonly payload: Uint8Array
 }
 

@@ -9,9 +9,11 @@
 //      20      6  timestamp, Unix ms
 //      26      6  origin
 //      32      6  sequence
-//      38      1  kind: 1 noop, 2 configuration, 3 json, 4 bytes
+//      38      1  kind: 1 noop, 2 configuration, 3 json, 4 bytes, 5 json with attributes, 6 bytes with attributes, 7 skip
 //      39      1  version, 0; anything else is refused
-//      40      …  payload
+//      40      …  attributes of the kinds 5 and 6: a byte each for the length of the key and of the trace context (0: none), then these two in
+//                 ASCII
+//       …      …  payload
 //
 // Little-endian throughout. Records stand one behind the other without padding.
 
@@ -23,8 +25,11 @@ export const recordHeaderBytes = 40
 export const maxRecordBytes = 64 * 1024 * 1024
 
 const checksumBytes = 4
-const kindCodes: Readonly<Record<EntryKind, number>> = { noop: 1, configuration: 2, json: 3, bytes: 4 }
-const kinds: readonly (EntryKind | undefined)[] = [undefined, 'noop', 'configuration', 'json', 'bytes']
+const kindCodes: Readonly<Record<EntryKind, number>> = { noop: 1, configuration: 2, json: 3, bytes: 4, skip: 7 }
+const kinds = [undefined, 'noop', 'configuration', 'json', 'bytes', 'json', 'bytes', 'skip'] as const
+const attributedCodes = { json: 5, bytes: 6 } as const
+const attributesHeadBytes = 2
+const maxAttributeBytes = 255
 
 /** These bytes are not records. Source: bit rot, or a peer that speaks something else. */
 export class RecordError extends Error {
@@ -39,8 +44,10 @@ export class RecordError extends Error {
 }
 
 export function encodeEntry(fields: EntryFields): Entry {
-  const { index, term, kind, timestampMs, origin, sequence } = fields
-  const size = recordHeaderBytes + fields.payload.length
+  const { index, term, kind, timestampMs, origin, sequence, key, traceparent } = fields
+  const isAttributed = key !== null || traceparent !== null
+  const attributesBytes = isAttributed ? attributesHeadBytes + (key?.length ?? 0) + (traceparent?.length ?? 0) : 0
+  const size = recordHeaderBytes + attributesBytes + fields.payload.length
   if (size > maxRecordBytes) throw new RangeError(`A record of ${size} bytes is over the limit of ${maxRecordBytes}`)
   if (!isU48(index) || !isU48(term) || !isU48(timestampMs) || !isU48(origin) || !isU48(sequence)) {
     const numbers = JSON.stringify({ index, term, timestampMs, origin, sequence })
@@ -53,9 +60,10 @@ export function encodeEntry(fields: EntryFields): Entry {
   writeU48(record, 20, timestampMs)
   writeU48(record, 26, origin)
   writeU48(record, 32, sequence)
-  record[38] = kindCodes[kind]
+  record[38] = isAttributed ? attributedCode(kind) : kindCodes[kind]
   record[39] = 0
-  record.set(fields.payload, recordHeaderBytes)
+  if (isAttributed) writeAttributes(record, key ?? '', traceparent ?? '')
+  record.set(fields.payload, recordHeaderBytes + attributesBytes)
   writeU32(record, 0, crc32(record.subarray(checksumBytes)))
   return new RecordEntry(index, term, kind, record)
 }
@@ -86,9 +94,59 @@ class RecordEntry implements Entry {
     return readU48(this.record, 32)
   }
 
-  get payload(): Buffer {
-    return this.record.subarray(recordHeaderBytes)
+  get key(): string | null {
+    if (!isAttributed(this.record)) return null
+    const from = recordHeaderBytes + attributesHeadBytes
+    return asciiOrNull(this.record, from, from + keyBytes(this.record))
   }
+
+  get traceparent(): string | null {
+    if (!isAttributed(this.record)) return null
+    const from = recordHeaderBytes + attributesHeadBytes + keyBytes(this.record)
+    return asciiOrNull(this.record, from, from + traceparentBytes(this.record))
+  }
+
+  get payload(): Buffer {
+    return this.record.subarray(payloadOffset(this.record))
+  }
+}
+
+function attributedCode(kind: EntryKind): number {
+  if (kind === 'json' || kind === 'bytes') return attributedCodes[kind]
+  throw new RangeError(`An entry of kind ${kind} has neither key nor trace context`)
+}
+
+function writeAttributes(record: Buffer, key: string, traceparent: string): void {
+  for (const text of [key, traceparent]) {
+    if (text.length > maxAttributeBytes || !/^[\x21-\x7e]*$/.test(text)) {
+      throw new RangeError(`Key and trace context are visible ASCII of ${maxAttributeBytes} characters at most`)
+    }
+  }
+  record[recordHeaderBytes] = key.length
+  record[recordHeaderBytes + 1] = traceparent.length
+  record.write(key + traceparent, recordHeaderBytes + attributesHeadBytes, 'latin1')
+}
+
+function isAttributed(record: Uint8Array): boolean {
+  const code = record[38]
+  return code === attributedCodes.json || code === attributedCodes.bytes
+}
+
+function keyBytes(record: Uint8Array): number {
+  return record[recordHeaderBytes] as number
+}
+
+function traceparentBytes(record: Uint8Array): number {
+  return record[recordHeaderBytes + 1] as number
+}
+
+function payloadOffset(record: Uint8Array): number {
+  if (!isAttributed(record)) return recordHeaderBytes
+  return recordHeaderBytes + attributesHeadBytes + keyBytes(record) + traceparentBytes(record)
+}
+
+function asciiOrNull(record: Buffer, from: number, end: number): string | null {
+  return from === end ? null : record.toString('latin1', from, end)
 }
 
 /** The entries whose records fill `bytes` exactly; they are views into it. Throws RecordError. */
@@ -152,7 +210,15 @@ function decode(buffer: Buffer, offset: number): Entry {
   const kind = kinds[code]
   if (kind === undefined) throw new RecordError(offset, `its kind is ${code}, not 1 to ${kinds.length - 1}`)
   if (record[39] !== 0) throw new RecordError(offset, `its version is ${record[39]}, this program reads version 0`)
+  if (isAttributed(record)) checkAttributes(record, offset)
   return new RecordEntry(readU48(record, 8), readU48(record, 14), kind, record)
+}
+
+/** The checksum holds, so that only an encoder of another mind could have written such a record. */
+function checkAttributes(record: Buffer, offset: number): void {
+  if (record.length < recordHeaderBytes + attributesHeadBytes || payloadOffset(record) > record.length) {
+    throw new RecordError(offset, 'its attributes reach past its end')
+  }
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -34,6 +34,8 @@ export function entry(term: number, index: number, payloadBytes = 0): Entry {
     timestampMs: index,
     origin: 1,
     sequence: index,
+    key: null,
+    traceparent: null,
     payload: new Uint8Array(payloadBytes),
   })
 }
@@ -48,7 +50,7 @@ export function logOf(terms: readonly number[], from = 1): Entry[] {
 }
 
 export function proposal(sequence: number, payloadBytes = 0): Proposal {
-  return { kind: 'bytes', origin: 1, sequence, payload: new Uint8Array(payloadBytes) }
+  return { kind: 'bytes', origin: 1, sequence, key: null, traceparent: null, payload: new Uint8Array(payloadBytes) }
 }
 
 export function founding(voters: readonly NodeId[], learners: readonly NodeId[] = []): IndexedConfiguration {
