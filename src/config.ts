@@ -45,6 +45,8 @@ export interface Config {
   readonly maxCommandBytes: number
   readonly maxPendingProposals: number
   readonly maxPendingBytes: number
+  /** Remembered at a time, for a day at the longest. */
+  readonly maxIdempotencyKeys: number
   readonly applyBatchCommands: number
   readonly applyBatchBytes: number
   /** AppendEntries under way to one follower. */
@@ -127,6 +129,7 @@ function parse(given: Settings, env: Environment, workingDirectory: string, prob
     maxCommandBytes: sizeBytes('MAX_COMMAND_BYTES', 128, 16 * MiB),
     maxPendingProposals: given.MAX_PENDING_PROPOSALS,
     maxPendingBytes: sizeBytes('MAX_PENDING_BYTES', KiB, 4 * GiB),
+    maxIdempotencyKeys: given.MAX_IDEMPOTENCY_KEYS,
     applyBatchCommands: given.APPLY_BATCH_COMMANDS,
     applyBatchBytes: sizeBytes('APPLY_BATCH_BYTES', KiB, 64 * MiB),
     maxInflightAppends: given.MAX_INFLIGHT_APPENDS,

@@ -104,6 +104,8 @@ async function assemble(
       transport: connect(config, storage, logger),
       applier: machines.applier,
       watcher: machines.watcher,
+      results: null,
+      ledger: { maxKeys: config.maxIdempotencyKeys, maxAnswerBytes: 64 * mebibyte },
       clock: systemClock,
       random: Math.random,
       encodeEntry,

@@ -230,6 +230,7 @@ describe('the defaults', () => {
       maxCommandBytes: 1024 * 1024,
       maxPendingProposals: 20_000,
       maxPendingBytes: 64 * 1024 * 1024,
+      maxIdempotencyKeys: 250_000,
       applyBatchCommands: 1000,
       applyBatchBytes: 1024 * 1024,
       maxInflightAppends: 1,

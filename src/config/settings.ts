@@ -85,6 +85,7 @@ export const settings = Type.Object({
   MAX_COMMAND_BYTES: sizeBytes('1MiB'),
   MAX_PENDING_PROPOSALS: count(1, 1_000_000, 20_000),
   MAX_PENDING_BYTES: sizeBytes('64MiB'),
+  MAX_IDEMPOTENCY_KEYS: count(1, 10_000_000, 250_000),
   APPLY_BATCH_COMMANDS: count(1, 100_000, 1000),
   APPLY_BATCH_BYTES: sizeBytes('1MiB'),
   MAX_INFLIGHT_APPENDS: count(1, 256, 1),

@@ -3,8 +3,8 @@
 
 import type { NodeId } from '../raft/entry.ts'
 import type { Proposal, ProposalOutcome } from '../raft/work.ts'
-import type { ForwardedProposals, ForwardRefused, Transport } from './ports.ts'
-import type { QueuedProposal } from './proposals.ts'
+import type { FoundRepeat } from './key-guard.ts'
+import type { ForwardedProposal, ForwardedProposals, ForwardRefused, Transport } from './ports.ts'
 
 export interface ForwardingOptions {
   readonly id: NodeId
@@ -16,6 +16,9 @@ export interface ForwardingOptions {
 
 /** What a command takes in memory besides its payload, roughly: so that many tiny ones are bounded, too. */
 const overheadBytes = 64
+
+/** In one message. */
+const maxRepeats = 1000
 
 /** Who passed on which origin, in one turn. */
 export type Forwarders = ReadonlyMap<number, NodeId>
@@ -39,9 +42,9 @@ export class Forwarding {
   }
 
   /** Follower: hands commands to the leader of this term, in messages of bounded size. */
-  pass(proposals: readonly QueuedProposal[], origin: number, leader: NodeId, term: number): void {
+  pass(proposals: readonly ForwardedProposal[], origin: number, leader: NodeId, term: number): void {
     const { id, transport, maxMessageBytes } = this.#options
-    let batch: QueuedProposal[] = []
+    let batch: ForwardedProposal[] = []
     let bytes = 0
     const flush = () => {
       const message = { type: 'ForwardedProposals', from: id, to: leader, term, origin, proposals: batch } as const
@@ -49,9 +52,9 @@ export class Forwarding {
       batch = []
       bytes = 0
     }
-    for (const { sequence, kind, payload } of proposals) {
+    for (const { sequence, kind, key, traceparent, payload } of proposals) {
       if (bytes + payload.length > maxMessageBytes) flush()
-      batch.push({ sequence, kind, payload })
+      batch.push({ sequence, kind, key, traceparent, payload })
       bytes += payload.length
     }
     flush()
@@ -89,7 +92,7 @@ export class Forwarding {
       }
       forwarders.set(origin, from)
       propose(
-        proposals.map(({ kind, payload, sequence }) => ({ kind, payload, sequence, origin })),
+        proposals.map((proposal) => ({ ...proposal, origin })),
         from,
       )
     }
@@ -114,6 +117,18 @@ export class Forwarding {
     }
     for (const { to, origin, reason, sequences } of batches) this.#refuse(to, term, origin, sequences, reason)
     return own
+  }
+
+  /** Leader: tells a forwarder, all of whose proposals have one origin, of what came before under its key. */
+  repeated(repeats: readonly FoundRepeat[], to: NodeId, term: number): void {
+    const { id, transport } = this.#options
+    const origin = repeats[0]?.proposal.origin ?? 0
+    for (let from = 0; from < repeats.length; from += maxRepeats) {
+      const some = repeats
+        .slice(from, from + maxRepeats)
+        .map(({ proposal, first }) => ({ sequence: proposal.sequence, first }))
+      transport.send({ type: 'ForwardRepeated', from: id, to, term, origin, repeats: some })
+    }
   }
 
   #refuse(

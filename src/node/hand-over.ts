@@ -1,11 +1,20 @@
 // Commands on their way to the leader, this node or another: those of its own clients, and on the leader those that followers pass on. One batch
 // is under way, and everything that arrives meanwhile is the next; what the leader refuses goes back to whoever waits for it.
 
-import type { NodeId } from '../raft/entry.ts'
+import type { Entry, NodeId } from '../raft/entry.ts'
 import type { Raft } from '../raft/raft.ts'
 import type { Proposal, ProposalOutcome } from '../raft/work.ts'
 import { type Forwarders, type Forwarding, nobody } from './forwarding.ts'
-import type { Clock, ForwardedProposals, ForwardRefused, Transport } from './ports.ts'
+import { type FoundRepeat, KeyGuard } from './key-guard.ts'
+import type { Ledger } from './ledger.ts'
+import type {
+  Clock,
+  ForwardedProposal,
+  ForwardedProposals,
+  ForwardRefused,
+  ForwardRepeated,
+  Transport,
+} from './ports.ts'
 import type { Proposals } from './proposals.ts'
 
 export interface HandOverOptions {
@@ -14,6 +23,7 @@ export interface HandOverOptions {
   readonly raft: Raft
   readonly proposals: Proposals
   readonly forwarding: Forwarding
+  readonly ledger: () => Ledger
   readonly transport: Pick<Transport, 'peers'>
   readonly clock: Pick<Clock, 'unixMs'>
   /** Appended and not committed, on the leader. */
@@ -22,6 +32,7 @@ export interface HandOverOptions {
 
 export class HandOver {
   readonly #options: HandOverOptions
+  readonly #keys: KeyGuard
   /** Who passed on what is proposed in this turn. */
   #forwarders: Forwarders = nobody
   /** The leader of this term refused: it is asked again after the next tick, not as fast as messages go to and fro. */
@@ -29,6 +40,7 @@ export class HandOver {
 
   constructor(options: HandOverOptions) {
     this.#options = options
+    this.#keys = new KeyGuard(options.ledger)
   }
 
   /** Something waits for its turn. */
@@ -48,6 +60,17 @@ export class HandOver {
     for (const sequence of sequences) this.#giveBack(sequence, term, reason, nowMs)
   }
 
+  /** The leader's log holds an entry under their keys already. */
+  repeated({ origin, term, repeats }: ForwardRepeated, nowMs: number): void {
+    if (origin !== this.#options.origin) return
+    for (const { sequence, first } of repeats) this.#options.proposals.repeated(sequence, term, first, nowMs)
+  }
+
+  /** The next entries of the log, which the ledger has seen. */
+  committed(entries: readonly Entry[]): void {
+    this.#keys.committed(entries)
+  }
+
   tick(): void {
     this.#refusedTerm = 0
   }
@@ -57,6 +80,8 @@ export class HandOver {
     this.#forwarders = nobody
     const { raft, maxBatches } = this.#options
     const { role } = raft
+    // Until then the ledger does not know every key of the log.
+    if (role.name === 'leader' && this.#options.ledger().throughIndex < role.noopIndex) return
     // On a leader, the log, the disk and the followers then take few large steps instead of many small ones out of step with each other.
     if (role.name === 'leader' && role.uncommitted.length >= maxBatches) return
     this.#takeForwarded(nowMs)
@@ -85,9 +110,7 @@ export class HandOver {
     const { role, currentTerm, leader } = raft
     if (role.name === 'leader') {
       if (role.transfer !== null) return
-      const queued = proposals
-        .takeQueued(currentTerm)
-        .map(({ kind, payload, sequence }): Proposal => ({ kind, payload, sequence, origin }))
+      const queued = proposals.takeQueued(currentTerm).map((proposal): Proposal => withOrigin(proposal, origin))
       this.#propose(queued, nowMs)
       return
     }
@@ -98,12 +121,37 @@ export class HandOver {
 
   #propose(proposals: readonly Proposal[], nowMs: number, forwardedBy?: NodeId): void {
     const { raft, clock } = this.#options
+    if (raft.role.name !== 'leader') {
+      // Its core says so, and they go back.
+      raft.step(nowMs, { type: 'propose', proposals, unixMs: clock.unixMs() })
+      return
+    }
+    const { fresh, again, repeats } = this.#keys.sift(raft.currentTerm, proposals)
+    this.#answerRepeats(repeats, nowMs, forwardedBy)
+    if (fresh.length === 0) return
+    const { lastIndex } = raft.log
     raft.step(nowMs, {
       type: 'propose',
-      proposals,
+      proposals: fresh,
       unixMs: clock.unixMs(),
       ...(forwardedBy === undefined ? {} : { forwardedBy }),
     })
+    // All or none.
+    if (raft.log.lastIndex > lastIndex) {
+      this.#keys.appended(fresh, { term: raft.currentTerm, index: lastIndex + 1 })
+      this.#answerRepeats(this.#keys.sift(raft.currentTerm, again).repeats, nowMs, forwardedBy)
+    } else if (again.length > 0) {
+      raft.step(nowMs, { type: 'propose', proposals: again, unixMs: clock.unixMs() })
+    }
+  }
+
+  #answerRepeats(repeats: readonly FoundRepeat[], nowMs: number, forwardedBy: NodeId | undefined): void {
+    if (repeats.length === 0) return
+    const { raft, proposals, forwarding } = this.#options
+    const term = raft.currentTerm
+    if (forwardedBy === undefined) {
+      for (const { proposal, first } of repeats) proposals.repeated(proposal.sequence, term, first, nowMs)
+    } else forwarding.repeated(repeats, forwardedBy, term)
   }
 
   #giveBack(sequence: number, term: number, reason: ForwardRefused['reason'], nowMs: number): void {
@@ -111,4 +159,9 @@ export class HandOver {
     if (reason === 'tail-full' || reason === 'storage-full') proposals.refuseFull(sequence, term, reason)
     else proposals.requeue(sequence, term, nowMs)
   }
+}
+
+/** Of what waits here, nothing but what is proposed. */
+function withOrigin({ kind, sequence, key, traceparent, payload }: ForwardedProposal, origin: number): Proposal {
+  return { kind, origin, sequence, key, traceparent, payload }
 }

@@ -1,7 +1,7 @@
 // THE loop: inputs → step → (send ∥ save) → apply. Every input of a turn of the event loop is taken in first, then the core is asked once what
 // is to be done. Promises leave only after the save that they rest on; any failure of the disk, or of an invariant, ends the node.
 
-import { exitCodes, FatalError, SnapshotError } from '../errors.ts'
+import { exitCodes, FatalError, ProposalError, SkipError, SnapshotError, TransferError } from '../errors.ts'
 import { assert } from '../raft/assert.ts'
 import { isMember } from '../raft/configuration.ts'
 import type { EncodeEntry, Entry, NodeId } from '../raft/entry.ts'
@@ -11,13 +11,16 @@ import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { RaftOptions } from '../raft/state.ts'
 import type { Input, Save, Work } from '../raft/work.ts'
 import { Acquaintances } from './acquaintances.ts'
+import { CommittedLog } from './committed-log.ts'
 import type {
   AppliedCommand,
   Backup,
   CommittedCommand,
+  CommittedRead,
   LeaderView,
   NewCommand,
   Node,
+  NodeChange,
   NodeStatus,
   ProposalCounters,
   SnapshotView,
@@ -25,26 +28,34 @@ import type {
 import { Forwarding } from './forwarding.ts'
 import { HandOver } from './hand-over.ts'
 import { Installation } from './installation.ts'
+import { LeadershipNews } from './leadership.ts'
+import type { LedgerLimits } from './ledger.ts'
+import { encodeLedger } from './ledger-codec.ts'
+import { LedgerKeeper } from './ledger-keeper.ts'
 import type {
   AcquaintanceStore,
   Applier,
   Clock,
   CommittedEntries,
+  KeptResult,
   NodeObserver,
   PeerMessage,
+  ResultStore,
   Run,
   Standing,
   Storage,
   StoredSnapshot,
   Transport,
 } from './ports.ts'
-import { type ProposalLimits, Proposals } from './proposals.ts'
+import { type NewProposal, type ProposalLimits, Proposals } from './proposals.ts'
 import { Reads } from './reads.ts'
 import { Saves } from './saves.ts'
+import { encodeSkip, type Skip } from './skip.ts'
 import { chunkBytes } from './snapshot-sender.ts'
 import { SnapshotTaker } from './snapshot-taker.ts'
 import { openBackup, Snapshots, viewOf } from './snapshots.ts'
 import { describeStatus } from './status.ts'
+import { UnknownResults } from './unknown-results.ts'
 
 export interface NodeOptions {
   readonly id: NodeId
@@ -60,6 +71,10 @@ export interface NodeOptions {
   readonly applier: Applier
   /** Feeds an application that only watches; null without one. */
   readonly watcher: Applier | null
+  /** Keeps what a state machine answered that is not fed again after a restart; null: it always is, or there is no such store. */
+  readonly results: ResultStore | null
+  /** Of idempotency keys, and of what commands under them answered. */
+  readonly ledger: LedgerLimits
   readonly clock: Clock
   /** In [0, 1). */
   readonly random: () => number
@@ -120,6 +135,13 @@ export class RaftNode implements Node {
   #stop: Promise<void> | null = null
   #commitIndex: number
   readonly #installation = new Installation()
+  readonly #keeper: LedgerKeeper
+  readonly #committedLog: CommittedLog
+  readonly #unknownResults: UnknownResults
+  readonly #leadershipNews = new LeadershipNews()
+  readonly #listeners = new Set<(change: NodeChange) => void>()
+  /** The first command that this process has delivered to its application, since that was last put into another state; null: none yet. */
+  #deliveredFrom: number | null = null
   #storage = { isStalled: false, isFull: false }
   #reported: { role: string; term: number; leader: NodeId | null }
 
@@ -130,14 +152,30 @@ export class RaftNode implements Node {
     // Ten ticks a heartbeat: fine enough for every timeout, and nothing for an idle process.
     this.#tickIntervalMs = Math.min(Math.max(raft.heartbeatIntervalMs / 10, 2), 30)
     const origin = random48(random)
-    this.#proposals = new Proposals(origin, { ...limits, leaderPatienceMs: raft.electionTimeoutMaxMs })
+    const ledger = () => this.#keeper.ledger
+    this.#proposals = new Proposals({
+      origin,
+      limits: { ...limits, leaderPatienceMs: raft.electionTimeoutMaxMs },
+      ledger,
+      appliedIndex: () => this.appliedIndex,
+    })
     this.#reads = new Reads({
       firstReadId: random48(random),
       maxWaiting: limits.maxPendingProposals,
       repeatAfterMs: raft.heartbeatIntervalMs,
     })
-    const { id, storage, encodeEntry, transport, observer, applier, snapshots } = options
+    const { id, storage, encodeEntry, transport, observer, applier, snapshots, results } = options
     const onFailure = (error: unknown) => this.#fail(error)
+    this.#keeper = new LedgerKeeper({
+      limits: options.ledger,
+      storage,
+      clock,
+      read: (from, through, maxBytes) => this.#read(from, through, maxBytes),
+      kept: results?.load() ?? [],
+      onProgress: (skips) => this.#guard(() => this.#ledgerProgressed(skips)),
+      onFailure,
+    })
+    this.#unknownResults = new UnknownResults({ id, transport, repeatAfterMs: raft.heartbeatIntervalMs })
     const forwarding = new Forwarding({
       id,
       transport,
@@ -145,12 +183,18 @@ export class RaftNode implements Node {
       maxWaitingBytes: raft.maxUncommittedBytes,
     })
     this.#raft = new Raft({ ...raft, id, recovered: storage.recovered, encodeEntry, random }, this.#startedMs)
+    this.#committedLog = new CommittedLog({
+      entries: this.#entries(async () => null),
+      committedIndex: () => this.#keeper.ledger.throughIndex,
+      maxWaiting: limits.maxPendingProposals,
+    })
     this.#acquaintances = new Acquaintances({ id, store: options.acquaintances, after: clock.after, onFailure })
     this.#handOver = new HandOver({
       origin,
       raft: this.#raft,
       proposals: this.#proposals,
       forwarding,
+      ledger,
       transport,
       clock,
       maxBatches: raft.maxInFlightMessages,
@@ -164,7 +208,12 @@ export class RaftNode implements Node {
       observer,
       threshold: snapshots.threshold,
       describe: (index) => this.#describe(index),
-      onTaken: (snapshot) => this.#enqueue({ type: 'snapshotTaken', snapshot, neededFrom: this.#neededFrom() }),
+      ledgerAt: (index) => encodeLedger(this.#keeper.ledger.picture(index), () => this.#keeper.giveWay()),
+      onTaken: (snapshot, file) => {
+        results?.forget(snapshot.lastIncluded.index)
+        this.#changed({ type: 'snapshot', snapshot: viewOf(file), installedFrom: null })
+        this.#enqueue({ type: 'snapshotTaken', snapshot, neededFrom: this.#neededFrom() })
+      },
       onFailure,
     })
     this.#snapshots = new Snapshots({
@@ -203,22 +252,34 @@ export class RaftNode implements Node {
   }
 
   async start(): Promise<void> {
-    const { transport, applier, watcher, observer } = this.#options
+    const { storage, transport, applier, watcher, observer } = this.#options
     const { index, configuration } = this.#raft.log.configuration
     observer.event({ type: 'configuration', index, configuration })
     transport.setMembers(configuration.members)
+    if (storage.newestSnapshot !== null) {
+      try {
+        await this.#keeper.load()
+      } catch (error) {
+        this.#fail(error)
+      }
+      if (this.#state !== 'new') return
+    }
     applier.start(
       this.#entries(() => this.#openInstalled()),
       {
         applied: (appliedIndex, commands, results) => this.#applied(appliedIndex, commands, results),
-        rewound: () => {},
+        rewound: () => this.#applicationMoved(applier),
         restored: (appliedIndex) => this.#restored(appliedIndex),
       },
     )
     // The snapshot is of another state machine's state: an application that only watches cannot be brought up by it.
     watcher?.start(
       this.#entries(async () => null),
-      { applied: () => {}, rewound: () => {}, restored: () => {} },
+      {
+        applied: (_appliedIndex, entries) => this.#delivered(watcher, entries),
+        rewound: () => this.#applicationMoved(watcher),
+        restored: () => {},
+      },
     )
     if (this.#commitIndex > 0) {
       applier.commit(this.#commitIndex)
@@ -260,11 +321,86 @@ export class RaftNode implements Node {
   }
 
   propose(command: NewCommand, timeoutMs: number): Promise<AppliedCommand> {
-    return this.#propose(command, 'applied', timeoutMs)
+    return this.#propose(toProposal(command), 'applied', timeoutMs)
   }
 
   proposeCommitted(command: NewCommand, timeoutMs: number): Promise<CommittedCommand> {
-    return this.#propose(command, 'committed', timeoutMs)
+    return this.#propose(toProposal(command), 'committed', timeoutMs)
+  }
+
+  async proposeBatch(
+    commands: readonly NewCommand[],
+    wait: 'applied' | 'committed',
+    timeoutMs: number,
+  ): Promise<readonly (AppliedCommand | ProposalError)[]> {
+    const bytes = commands.reduce((sum, { payload }) => sum + payload.length, 0)
+    const full = this.#proposals.fullness(commands.length, bytes)
+    if (full !== null) await this.#proposals.refuse('too-many-proposals', full)
+    const answers = commands.map((command) =>
+      this.#propose(toProposal(command), wait, timeoutMs).catch(asProposalError),
+    )
+    return await Promise.all(answers)
+  }
+
+  async skip(index: number, timeoutMs: number): Promise<CommittedCommand> {
+    const { poison } = this.#application
+    if (poison?.index !== index || this.#keeper.ledger.isSkipped(index)) {
+      const met = poison === null ? 'before none' : `before ${poison.index}`
+      throw new SkipError(`Cannot leave out the command at ${index}: delivery to the application stops ${met}`)
+    }
+    const payload = encodeSkip(index, poison.reason)
+    return await this.#propose({ kind: 'skip', key: null, traceparent: null, payload }, 'committed', timeoutMs)
+  }
+
+  async readCommitted(after: number, limit: number, maxBytes: number): Promise<CommittedRead> {
+    return await this.#committedLog.read(after, limit, maxBytes)
+  }
+
+  async waitCommitted(after: number, timeoutMs: number): Promise<number> {
+    const wait = this.#committedLog.wait(after, this.#options.clock.monotonicMs(), timeoutMs)
+    if (this.#state === 'stopped') this.#committedLog.abandon()
+    return await wait
+  }
+
+  subscribe(changed: (change: NodeChange) => void): () => void {
+    this.#listeners.add(changed)
+    return () => this.#listeners.delete(changed)
+  }
+
+  async transferLeadership(to: NodeId | null, timeoutMs: number): Promise<LeaderView> {
+    const leader = this.leader()
+    const cannot = (code: TransferError['code'], why: string) =>
+      new TransferError(code, `Cannot hand leadership over: ${why}`)
+    if (this.#state !== 'running') throw cannot('shutting-down', `${this.id} is ${this.#state}`)
+    if (leader?.self !== true)
+      throw cannot('not-leader', `${this.id} does not lead${leader === null ? '' : `, ${leader.id} does`}`)
+    const { members } = this.#raft.log.configuration.configuration
+    if (to !== null && !members.some(({ id, role }) => id === to && role === 'voter')) {
+      throw cannot('unknown-member', `${to} is no voter of this cluster`)
+    }
+    if (to === this.id) return leader
+    this.#enqueue({ type: 'transferLeadership', to })
+    const isOver = this.#waitForOther(leader, timeoutMs)
+    const next = await isOver
+    if (next === null) throw cannot('transfer-failed', `no other member took over within ${timeoutMs} ms`)
+    return next
+  }
+
+  /** Resolves with the leader that follows this one; null when the time is over. */
+  #waitForOther(before: LeaderView, timeoutMs: number): Promise<LeaderView | null> {
+    return new Promise((resolve) => {
+      const done = (next: LeaderView | null) => {
+        cancel()
+        unsubscribe()
+        resolve(next)
+      }
+      const cancel = this.#options.clock.after(timeoutMs, () => done(null))
+      const unsubscribe = this.subscribe((change) => {
+        if (change.type !== 'leader' || change.leader === null) return
+        if (change.leader.id !== before.id) done(change.leader)
+        else if (change.term > before.term) done(null)
+      })
+    })
   }
 
   async takeSnapshot(): Promise<SnapshotView> {
@@ -319,6 +455,7 @@ export class RaftNode implements Node {
       isStorageStalled: this.#storage.isStalled,
       isStorageFull: this.#storage.isFull,
       observerBlocked: watcher?.blocked ?? null,
+      poison: this.#application.poison,
       pendingProposals: this.#proposals.size,
       uptimeMs: clock.monotonicMs() - this.#startedMs,
     })
@@ -328,7 +465,7 @@ export class RaftNode implements Node {
     return this.#proposals.counters()
   }
 
-  #propose(command: NewCommand, wait: 'applied' | 'committed', timeoutMs: number): Promise<AppliedCommand> {
+  #propose(command: NewProposal, wait: 'applied' | 'committed', timeoutMs: number): Promise<AppliedCommand> {
     if (this.#state !== 'running') {
       return this.#proposals.refuse(
         'shutting-down',
@@ -352,6 +489,15 @@ export class RaftNode implements Node {
       case 'ForwardRefused':
         this.#handOver.refused(message, this.#options.clock.monotonicMs())
         break
+      case 'ForwardRepeated':
+        this.#handOver.repeated(message, this.#options.clock.monotonicMs())
+        break
+      case 'ResultsRequest':
+        this.#unknownResults.answer(message, (index) => this.#answerAt(index))
+        return
+      case 'ResultsResponse':
+        this.#learn(message.results)
+        return
       case 'SnapshotOffer':
       case 'SnapshotChunk':
       case 'SnapshotAck':
@@ -434,6 +580,8 @@ export class RaftNode implements Node {
       this.#raft.step(nowMs, { type: 'tick', neededFrom: this.#neededFrom() })
       this.#snapshotTaker.tick()
       this.#proposals.expire(nowMs)
+      this.#committedLog.wake(nowMs)
+      this.#unknownResults.ask(this.#proposals.unanswered, this.#raft.currentTerm, nowMs)
       this.#reads.tick(nowMs, this.#raft.leader !== null, this.appliedIndex)
     }
     this.#handOver.run(nowMs)
@@ -459,6 +607,7 @@ export class RaftNode implements Node {
     if (work.configuration !== null) {
       transport.setMembers(work.configuration.configuration.members)
       this.#options.observer.event({ type: 'configuration', ...work.configuration })
+      this.#changed({ type: 'membership', ...work.configuration })
     }
     for (const load of work.loads) {
       const through = Math.min(load.through, this.#raft.log.durableIndex)
@@ -473,7 +622,7 @@ export class RaftNode implements Node {
 
   #save(save: Save, nowMs: number): void {
     this.#saves.begin(save, nowMs)
-    if (save.snapshot !== null) this.#skipTo(save.snapshot)
+    if (save.snapshot !== null) this.#skipTo(save.snapshot, nowMs)
   }
 
   #saved(save: Save): void {
@@ -481,16 +630,19 @@ export class RaftNode implements Node {
       const { from, file } = this.#installation.end()
       this.#snapshots.settled()
       this.#options.observer.event({ type: 'snapshotInstalled', from, file })
+      this.#options.results?.forget(file.lastIncluded.index)
+      this.#changed({ type: 'snapshot', snapshot: viewOf(file), installedFrom: from })
     }
     this.#scheduleTurn()
   }
 
   /** The snapshot stands for everything through its last entry, and what this node had not seen committed of that it never will. */
-  #skipTo({ lastIncluded: { index, term } }: SnapshotMetadata): void {
+  #skipTo({ lastIncluded: { index, term } }: SnapshotMetadata, nowMs: number): void {
     const { applier, watcher } = this.#options
     this.#installation.begin()
-    this.#proposals.skipped(term)
+    this.#proposals.skipped(term, nowMs)
     this.#commitIndex = index
+    this.#keeper.install(index, this.#installation.durable)
     applier.commit(index)
     watcher?.commit(index)
   }
@@ -505,9 +657,47 @@ export class RaftNode implements Node {
     if (count > 0)
       this.#options.observer.event({ type: 'committed', proposals: count, latencyMs: nowMs - oldestArrivalMs })
     this.#announceSoon()
-    this.#options.applier.commit(commitIndex)
-    this.#options.watcher?.commit(commitIndex)
+    this.#keeper.committed(commitIndex, entries)
+    this.#handOver.committed(entries)
     if (this.#handOver.isWaiting) this.#scheduleTurn()
+  }
+
+  /** What is left out is known further than before: so far commands may be delivered, and are shown to clients. */
+  #ledgerProgressed(skips: readonly Skip[]): void {
+    const { applier, watcher, clock } = this.#options
+    const nowMs = clock.monotonicMs()
+    const { throughIndex } = this.#keeper.ledger
+    for (const skip of skips) this.#checkSkip(skip)
+    this.#proposals.leftOut(skips)
+    applier.commit(throughIndex)
+    watcher?.commit(throughIndex)
+    this.#proposals.ledgerChanged(nowMs)
+    this.#committedLog.wake(nowMs)
+    if (this.#handOver.isWaiting) this.#scheduleTurn()
+  }
+
+  /** Every application leaves it out, or none does. */
+  #checkSkip({ index, reason }: Skip): void {
+    const { applier, watcher } = this.#options
+    // An application that only watches decides nothing.
+    if (watcher !== null || this.#deliveredFrom === null) return
+    if (index < this.#deliveredFrom || index > applier.appliedIndex) return
+    const sentence = `The cluster leaves out the command at ${index} (${reason}), and the application of ${this.id} has taken it`
+    const remedy = 'Its state differs from that of the others: reset it, so that it is restored, and start again.'
+    this.#fail(new FatalError(exitCodes.dataError, `${sentence}. ${remedy}`))
+  }
+
+  #answerAt(index: number): string | null {
+    const answer = this.#keeper.ledger.at(index)?.answer
+    return answer?.type === 'known' ? answer.json : null
+  }
+
+  /** What other nodes tell of answers that are not known here. */
+  #learn(results: readonly KeptResult[]): void {
+    const learnt = results.filter((result) => this.#keeper.ledger.learn(result))
+    if (learnt.length === 0) return
+    this.#options.results?.append(learnt)
+    this.#proposals.ledgerChanged(this.#options.clock.monotonicMs())
   }
 
   #announceSoon(): void {
@@ -526,33 +716,61 @@ export class RaftNode implements Node {
   }
 
   #entries(openSnapshot: CommittedEntries['openSnapshot']): CommittedEntries {
-    const { storage } = this.#options
     const { log } = this.#raft
     return {
-      read: (from, through, maxBytes) =>
-        this.#raft.cachedEntries(from, through, maxBytes) ?? storage.read(from, through, maxBytes),
+      read: (from, through, maxBytes) => this.#read(from, through, maxBytes),
       get firstIndex() {
         return log.base.index + 1
       },
       openSnapshot,
+      isSkipped: (index) => this.#keeper.ledger.isSkipped(index),
     }
+  }
+
+  #read(from: number, through: number, maxBytes: number): Promise<readonly Entry[]> | readonly Entry[] {
+    return this.#raft.cachedEntries(from, through, maxBytes) ?? this.#options.storage.read(from, through, maxBytes)
   }
 
   /** For the state machine: not before the one that the log begins behind is this node's own. */
   async #openInstalled(): Promise<StoredSnapshot | null> {
     await this.#installation.durable
+    await this.#keeper.loaded
     return this.#state === 'stopped' ? null : await this.#options.storage.openSnapshot()
   }
 
-  #applied(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[]): void {
-    this.#proposals.applied(entries, results)
+  #applied(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[] | null): void {
+    if (results !== null) {
+      const kept = this.#keeper.ledger.answered(entries, results)
+      if (kept.length > 0) this.#options.results?.append(kept)
+    }
+    this.#proposals.applied(entries, results, this.#options.clock.monotonicMs())
     this.#reads.applied(appliedIndex)
     if (entries.length > 0) this.#options.observer.event({ type: 'applied', commands: entries.length })
+    if (this.#options.watcher === null) this.#delivered(this.#options.applier, entries)
   }
 
   #restored(appliedIndex: number): void {
     this.#proposals.restored(appliedIndex)
     this.#reads.applied(appliedIndex)
+    this.#applicationMoved(this.#options.applier)
+  }
+
+  /** The one that is told of leadership, and may refuse commands. */
+  get #application(): Applier {
+    return this.#options.watcher ?? this.#options.applier
+  }
+
+  #delivered(applier: Applier, entries: readonly Entry[]): void {
+    if (applier !== this.#application) return
+    this.#deliveredFrom ??= entries[0]?.index ?? null
+    this.#reportLeadership()
+  }
+
+  /** It was put into another state than this process has delivered. */
+  #applicationMoved(applier: Applier): void {
+    if (applier !== this.#application) return
+    this.#deliveredFrom = null
+    this.#reportLeadership()
   }
 
   /** What the log says of the last entry of a snapshot. */
@@ -614,6 +832,23 @@ export class RaftNode implements Node {
       this.#reads.repeat()
       this.#scheduleTurn()
     }
+    if (reported.leader !== leader || reported.term !== term) {
+      this.#changed({ type: 'leader', leader: this.leader(), term })
+    }
+    this.#reportLeadership()
+  }
+
+  #reportLeadership(): void {
+    const { role, currentTerm: term } = this.#raft
+    const noopIndex = role.name === 'leader' ? role.noopIndex : null
+    const { appliedIndex } = this.#application
+    for (const leadership of this.#leadershipNews.next({ leader: this.leader(), term, noopIndex, appliedIndex })) {
+      this.#changed({ type: 'leadership', leadership })
+    }
+  }
+
+  #changed(change: NodeChange): void {
+    for (const listener of this.#listeners) listener(change)
   }
 
   /** Resolves when this node has handed over (or has no quorum to hand over to) and every client has its answer, or when the time is over. */
@@ -636,8 +871,10 @@ export class RaftNode implements Node {
     this.#snapshotTaker.stop()
     this.#snapshots.stop()
     this.#installation.stop()
+    this.#keeper.stop()
     this.#proposals.abandon()
     this.#reads.abandon()
+    this.#committedLog.abandon()
   }
 
   #guard(run: () => void): void {
@@ -664,4 +901,13 @@ export class RaftNode implements Node {
           )
     this.#options.onFatal(fatal)
   }
+}
+
+function toProposal({ kind, payload, key = null, traceparent = null }: NewCommand): NewProposal {
+  return { kind, payload, key, traceparent }
+}
+
+function asProposalError(error: unknown): ProposalError {
+  if (error instanceof ProposalError) return error
+  throw error
 }

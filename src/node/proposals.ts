@@ -1,9 +1,13 @@
 // Commands of this node's clients that wait for their answer, and what is known of each: not handed to a leader yet, handed over, committed.
-// An answer finds its request by the origin and sequence that the entry itself carries, never by its place in the log.
+// An answer finds its request by the origin and sequence that the entry itself carries; that of a repeat by the place of the entry that came first
+// under its key, in the ledger.
 
 import { ProposalError, type ProposalErrorCode } from '../errors.ts'
-import type { Entry } from '../raft/entry.ts'
-import type { AppliedCommand, CommittedCommand, NewCommand, ProposalCounters } from './contract.ts'
+import type { CommandKind, Entry, EntryId } from '../raft/entry.ts'
+import type { AppliedCommand, CommittedCommand, ProposalCounters } from './contract.ts'
+import { digestOf, type KeyedCommand, type Ledger } from './ledger.ts'
+import type { ForwardedProposal } from './ports.ts'
+import type { Skip } from './skip.ts'
 
 export interface ProposalLimits {
   readonly maxPendingProposals: number
@@ -12,7 +16,24 @@ export interface ProposalLimits {
   readonly leaderPatienceMs: number
 }
 
-interface Pending extends NewCommand {
+/** What is proposed: a command of a client, or to leave one out. */
+export interface NewProposal {
+  readonly kind: CommandKind | 'skip'
+  readonly payload: Uint8Array
+  readonly key: string | null
+  readonly traceparent: string | null
+}
+
+export interface ProposalsOptions {
+  /** By which the entries of this process's clients are known. */
+  readonly origin: number
+  readonly limits: ProposalLimits
+  readonly ledger: () => Ledger
+  /** Everything through here is in the state machine. */
+  readonly appliedIndex: () => number
+}
+
+interface Pending extends NewProposal {
   readonly sequence: number
   readonly wait: 'applied' | 'committed'
   readonly arrivedMs: number
@@ -21,20 +42,21 @@ interface Pending extends NewCommand {
   queuedMs: number
   /** The term of the leader that it was handed to; 0 while it is queued. Only an entry of this term can be it. */
   handedTerm: number
+  /** Where the entry stands that came before it under its key, in the log of the leader that it was handed to; null: it is none such. */
+  first: EntryId | null
   committed: CommittedCommand | null
   readonly resolve: (command: AppliedCommand) => void
   readonly reject: (error: ProposalError) => void
 }
 
-/** What the loop needs to hand a proposal on. */
-export interface QueuedProposal extends NewCommand {
-  readonly sequence: number
-}
-
 export class Proposals {
   readonly #origin: number
   readonly #limits: ProposalLimits
+  readonly #ledger: () => Ledger
+  readonly #appliedIndex: () => number
   readonly #pending = new Map<number, Pending>()
+  /** Those that are answered by the ledger: repeats, and those whose own answer was lost. */
+  readonly #byLedger = new Set<Pending>()
   /** Those not handed to a leader, oldest first. */
   #queued: Pending[] = []
   #pendingBytes = 0
@@ -52,12 +74,17 @@ export class Proposals {
     'leadership-lost': 0,
     'commit-timeout': 0,
     'apply-pending': 0,
+    'result-unknown': 0,
+    'command-skipped': 0,
+    'idempotency-key-reused': 0,
     'storage-full': 0,
   }
 
-  constructor(origin: number, limits: ProposalLimits) {
+  constructor({ origin, limits, ledger, appliedIndex }: ProposalsOptions) {
     this.#origin = origin
     this.#limits = limits
+    this.#ledger = ledger
+    this.#appliedIndex = appliedIndex
   }
 
   get size(): number {
@@ -68,34 +95,42 @@ export class Proposals {
     return this.#queued.length > 0
   }
 
-  /** Rejects with ProposalError. */
-  add(command: NewCommand, wait: 'applied' | 'committed', nowMs: number, timeoutMs: number): Promise<AppliedCommand> {
+  /** Null when there is room for so many more; else a sentence on why there is none. */
+  fullness(count: number, bytes: number): string | null {
     const { maxPendingProposals, maxPendingBytes } = this.#limits
-    const isFull =
-      this.#pending.size >= maxPendingProposals || this.#pendingBytes + command.payload.length > maxPendingBytes
-    if (isFull) {
-      return this.refuse(
-        'too-many-proposals',
-        `Cannot take another proposal: ${this.#pending.size} of ${this.#pendingBytes} bytes wait for their answer already`,
-      )
-    }
+    const hasRoom = this.#pending.size + count <= maxPendingProposals && this.#pendingBytes + bytes <= maxPendingBytes
+    if (hasRoom) return null
+    const taken = `${this.#pending.size} of ${this.#pendingBytes} bytes wait for their answer already`
+    return `Cannot take ${count === 1 ? 'another proposal' : `${count} proposals`}: ${taken}`
+  }
+
+  /** Rejects with ProposalError. */
+  add(command: NewProposal, wait: 'applied' | 'committed', nowMs: number, timeoutMs: number): Promise<AppliedCommand> {
+    const full = this.fullness(1, command.payload.length)
+    if (full !== null) return this.refuse('too-many-proposals', full)
+    const first = command.key === null ? null : this.#ledger().find(command.key)
+    if (first !== null && !isSame(command, first)) return this.refuse('idempotency-key-reused', reusedSentence(first))
     return new Promise((resolve, reject) => {
       const pending: Pending = {
         kind: command.kind,
         payload: command.payload,
+        key: command.key,
+        traceparent: command.traceparent,
         sequence: ++this.#lastSequence,
         wait,
         arrivedMs: nowMs,
         deadlineMs: nowMs + timeoutMs,
         queuedMs: nowMs,
         handedTerm: 0,
+        first: null,
         committed: null,
         resolve,
         reject,
       }
       this.#pending.set(pending.sequence, pending)
       this.#pendingBytes += pending.payload.length
-      this.#queued.push(pending)
+      if (first === null) this.#queued.push(pending)
+      else this.#follow(pending, first.id, nowMs)
     })
   }
 
@@ -106,7 +141,7 @@ export class Proposals {
   }
 
   /** Everything queued, to be handed to the leader of this term. */
-  takeQueued(term: number): readonly QueuedProposal[] {
+  takeQueued(term: number): readonly ForwardedProposal[] {
     const queued = this.#queued
     this.#queued = []
     for (const pending of queued) pending.handedTerm = term
@@ -118,9 +153,45 @@ export class Proposals {
     // Term 0: it was never handed over, and waits already.
     const pending = term === 0 ? undefined : this.#pending.get(sequence)
     if (pending === undefined || pending.handedTerm !== term || pending.committed !== null) return
+    this.#byLedger.delete(pending)
+    pending.first = null
     pending.handedTerm = 0
     pending.queuedMs = nowMs
     this.#queued.push(pending)
+  }
+
+  /** The leader of this term holds an entry under its key, there; null: of another command. */
+  repeated(sequence: number, term: number, first: EntryId | null, nowMs: number): void {
+    const pending = this.#pending.get(sequence)
+    if (pending === undefined || pending.handedTerm !== term || pending.committed !== null) return
+    if (first === null) {
+      const sentence = `Cannot propose under the key ${pending.key}: it was given to another command before`
+      this.#fail(pending, 'idempotency-key-reused', 'not_applied', sentence)
+    } else this.#follow(pending, first, nowMs)
+  }
+
+  /** The ledger has seen more, or has learnt what commands answered. */
+  ledgerChanged(nowMs: number): void {
+    if (this.#byLedger.size === 0) return
+    for (const pending of [...this.#byLedger]) this.#consult(pending, nowMs)
+  }
+
+  /** Commands of which only the other nodes can tell what they answered. */
+  get unanswered(): readonly number[] {
+    const indexes: number[] = []
+    for (const { committed } of this.#byLedger) {
+      if (committed !== null && committed.index <= this.#appliedIndex()) indexes.push(committed.index)
+    }
+    return indexes
+  }
+
+  /** These will never be applied. */
+  leftOut(skips: readonly Skip[]): void {
+    for (const skip of skips) {
+      for (const pending of [...this.#pending.values()]) {
+        if (pending.committed?.index === skip.index) this.#failSkipped(pending, skip)
+      }
+    }
   }
 
   /** The leader of this term did not append it, because it has too much under way, or its disk has no room. */
@@ -138,10 +209,15 @@ export class Proposals {
   }
 
   /** A snapshot stands for the next entries of the log, the last of them of this term: what was committed among them is not known here. */
-  skipped(term: number): void {
+  skipped(term: number, nowMs: number): void {
     this.#committedTerm = Math.max(this.#committedTerm, term)
     for (const pending of [...this.#pending.values()]) {
       if (pending.handedTerm === 0 || pending.handedTerm > term || pending.committed !== null) continue
+      if (pending.key !== null) {
+        // Once more does no harm: if it is in the log, the leader knows its key.
+        this.requeue(pending.sequence, pending.handedTerm, nowMs)
+        continue
+      }
       const sentence = `Handed to the leader of term ${pending.handedTerm}; this node has got a snapshot in place of the entries that it may be among`
       this.#fail(pending, 'leadership-lost', 'unknown', sentence)
     }
@@ -152,8 +228,7 @@ export class Proposals {
     for (const pending of [...this.#pending.values()]) {
       const { committed } = pending
       if (committed === null || committed.index > appliedIndex) continue
-      const sentence = `Committed at index ${committed.index}; its result is not known here, since the state machine was restored from a snapshot`
-      this.#fail(pending, 'apply-pending', 'committed', sentence)
+      this.#answerLost(pending, 'the state machine was restored from a snapshot')
     }
   }
 
@@ -172,44 +247,42 @@ export class Proposals {
       const pending = this.#pending.get(entry.sequence)
       if (pending === undefined) continue
       count += 1
-      this.#committedCount += 1
       oldestArrivalMs = Math.min(oldestArrivalMs, pending.arrivedMs)
-      pending.committed = { index: entry.index, term: entry.term, timestampMs: entry.timestampMs }
-      if (pending.wait !== 'committed') continue
-      this.#remove(pending)
-      pending.resolve({ ...pending.committed, result: null })
+      const { index, term, timestampMs } = entry
+      this.#commit(pending, { index, term, timestampMs, duplicate: false })
     }
     return { count, oldestArrivalMs }
   }
 
-  /** The state machine has taken these commands. */
-  applied(entries: readonly Entry[], results: readonly unknown[]): void {
+  /** The state machine has taken these commands; `results` null: nobody knows here what they answered. */
+  applied(entries: readonly Entry[], results: readonly unknown[] | null, nowMs: number): void {
     if (this.#pending.size === 0) return
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i]
       if (entry === undefined || entry.origin !== this.#origin) continue
       const pending = this.#pending.get(entry.sequence)
       if (pending === undefined) continue
-      this.#remove(pending)
-      this.#appliedCount += 1
       const { index, term, timestampMs } = entry
-      pending.resolve({ index, term, timestampMs, result: results[i] ?? null })
+      pending.committed ??= { index, term, timestampMs, duplicate: false }
+      if (results === null) this.#answerLost(pending, 'the acknowledgement of the state machine was lost')
+      else this.#answer(pending, pending.committed, results[i] ?? null)
     }
+    this.ledgerChanged(nowMs)
   }
 
   /** Answers those whose time is over, with what is known of them. */
   expire(nowMs: number): void {
     for (const pending of this.#pending.values()) {
-      const isQueued = pending.handedTerm === 0
+      const isQueued = pending.handedTerm === 0 && pending.first === null
       const patienceOver = isQueued && nowMs - pending.queuedMs >= this.#limits.leaderPatienceMs
       if (nowMs < pending.deadlineMs && !patienceOver) continue
-      if (pending.committed !== null) {
-        this.#fail(
-          pending,
-          'apply-pending',
-          'committed',
-          `Committed at index ${pending.committed.index}; the state machine has not applied it yet`,
-        )
+      const { committed } = pending
+      if (committed !== null && this.#byLedger.has(pending) && committed.index <= this.#appliedIndex()) {
+        const sentence = `Applied at index ${committed.index}; what it answered is not known here, and no other node could tell in time`
+        this.#fail(pending, 'result-unknown', 'committed', sentence)
+      } else if (committed !== null) {
+        const sentence = `Committed at index ${committed.index}; the state machine has not applied it yet`
+        this.#fail(pending, 'apply-pending', 'committed', sentence)
       } else if (isQueued) {
         this.#fail(
           pending,
@@ -273,14 +346,94 @@ export class Proposals {
     }
   }
 
+  /** It is answered as the entry that stands there under its key, if that is committed. */
+  #follow(pending: Pending, first: EntryId, nowMs: number): void {
+    pending.first = first
+    this.#byLedger.add(pending)
+    this.#consult(pending, nowMs)
+  }
+
+  #consult(pending: Pending, nowMs: number): void {
+    const ledger = this.#ledger()
+    const { key, first, committed } = pending
+    const index = committed?.index ?? first?.index ?? 0
+    if (ledger.throughIndex < index) return
+    const found = key === null ? null : ledger.find(key)
+    const place = committed ?? first
+    const isThere = found !== null && found.id.index === index && found.id.term === place?.term
+    if (committed === null) {
+      if (!isThere) {
+        // What it was to follow gave way to other entries.
+        this.requeue(pending.sequence, pending.handedTerm, nowMs)
+        return
+      }
+      const { id, timestampMs } = found
+      this.#commit(pending, { ...id, timestampMs, duplicate: true })
+    }
+    if (pending.committed === null || !this.#pending.has(pending.sequence)) return
+    const skip = ledger.skipOf(index)
+    if (skip !== null) this.#failSkipped(pending, skip)
+    else if (index <= this.#appliedIndex()) this.#answerFrom(isThere ? found : null, pending, pending.committed)
+  }
+
+  #answerFrom(found: KeyedCommand | null, pending: Pending, committed: CommittedCommand): void {
+    if (found?.answer.type === 'known') this.#answer(pending, committed, JSON.parse(found.answer.json))
+    else if (found?.answer.type === 'too-long') this.#failUnknown(pending, 'it was longer than the 4 KiB that are kept')
+    else if (found === null) this.#failUnknown(pending, 'its key has expired')
+  }
+
+  /** Its own answer will not come: the ledger may have it, or get it from another node. */
+  #answerLost(pending: Pending, why: string): void {
+    if (pending.key === null) this.#failUnknown(pending, why)
+    else {
+      this.#byLedger.add(pending)
+      this.#consult(pending, pending.queuedMs)
+    }
+  }
+
+  #commit(pending: Pending, committed: CommittedCommand): void {
+    this.#committedCount += 1
+    pending.committed = committed
+    if (pending.wait !== 'committed') return
+    this.#remove(pending)
+    pending.resolve({ ...committed, result: null })
+  }
+
+  #answer(pending: Pending, committed: CommittedCommand, result: unknown): void {
+    this.#remove(pending)
+    this.#appliedCount += 1
+    pending.resolve({ ...committed, result })
+  }
+
+  #failUnknown(pending: Pending, why: string): void {
+    const sentence = `Applied at index ${pending.committed?.index}; what it answered is not known: ${why}`
+    this.#fail(pending, 'result-unknown', 'committed', sentence)
+  }
+
+  #failSkipped(pending: Pending, { index, reason }: Skip): void {
+    const sentence = `The application refused the command at ${index} for good (${reason}), and the cluster has left it out`
+    this.#fail(pending, 'command-skipped', 'not_applied', sentence)
+  }
+
   #fail(pending: Pending, code: ProposalErrorCode, outcome: ProposalError['outcome'], message: string): void {
     this.#remove(pending)
     this.#failed[code] += 1
-    pending.reject(new ProposalError(code, outcome, message, pending.committed))
+    const { committed } = pending
+    const place = committed === null ? null : { index: committed.index, term: committed.term }
+    pending.reject(new ProposalError(code, outcome, message, place))
   }
 
   #remove(pending: Pending): void {
     this.#pending.delete(pending.sequence)
+    this.#byLedger.delete(pending)
     this.#pendingBytes -= pending.payload.length
   }
+}
+
+function isSame({ kind, payload }: NewProposal, first: KeyedCommand): boolean {
+  return kind !== 'skip' && digestOf(kind, payload) === first.digest
+}
+
+function reusedSentence({ key, id }: KeyedCommand): string {
+  return `Cannot propose under the key ${key}: it was given to another command before, at index ${id.index}`
 }

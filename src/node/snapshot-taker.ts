@@ -14,7 +14,9 @@ export interface SnapshotTakerOptions {
   readonly threshold: number
   /** What the log says of this entry. Throws SnapshotError when that is no ground for a snapshot: the leader's has replaced the log. */
   readonly describe: (index: number) => SnapshotMetadata
-  readonly onTaken: (snapshot: SnapshotMetadata) => void
+  /** What this node keeps of the log through this entry. */
+  readonly ledgerAt: (index: number) => AsyncIterable<Uint8Array>
+  readonly onTaken: (snapshot: SnapshotMetadata, file: SnapshotFile) => void
   readonly onFailure: (error: unknown) => void
 }
 
@@ -107,7 +109,7 @@ export class SnapshotTaker {
       const { metadata, file } = await this.#store(picture)
       const durationMs = clock.monotonicMs() - startedMs
       this.#restUntilMs = startedMs + durationMs * (1 + restFactor)
-      if (!this.#isStopped) onTaken(metadata)
+      if (!this.#isStopped) onTaken(metadata, file)
       observer.event({ type: 'snapshotTaken', file, durationMs })
       return file
     } catch (error) {
@@ -121,14 +123,15 @@ export class SnapshotTaker {
   async #store(
     picture: MachineSnapshot,
   ): Promise<{ readonly metadata: SnapshotMetadata; readonly file: SnapshotFile }> {
-    const { storage, describe } = this.#options
+    const { storage, describe, ledgerAt } = this.#options
     try {
       this.#mustGoOn()
       if (picture.appliedIndex === 0)
         throw new SnapshotError('snapshot-failed', 'Cannot take a snapshot: nothing is applied yet')
       const metadata = describe(picture.appliedIndex)
       const header = { ...metadata, machinePosition: picture.position }
-      const file = await storage.takeSnapshot(header, this.#untilStopped(picture.body))
+      const ledger = this.#untilStopped(ledgerAt(picture.appliedIndex))
+      const file = await storage.takeSnapshot(header, ledger, this.#untilStopped(picture.body))
       return { metadata, file }
     } catch (error) {
       // Whatever stopped the reading, or kept it from being begun: the state machine need not hold the picture any longer.

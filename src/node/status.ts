@@ -12,6 +12,7 @@ interface Known {
   readonly appliedIndex: number
   readonly applierBlocked: string | null
   readonly observerBlocked: string | null
+  readonly poison: NodeStatus['poison']
   readonly snapshot: SnapshotView | null
   readonly compactionBlocked: string | null
   readonly isStorageStalled: boolean
@@ -57,6 +58,7 @@ export function describeStatus(known: Known): NodeStatus {
     pendingProposals: known.pendingProposals,
     applierBlocked: known.applierBlocked,
     observerBlocked: known.observerBlocked,
+    poison: known.poison,
     uptimeMs: known.uptimeMs,
   }
 }

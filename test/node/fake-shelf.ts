@@ -88,17 +88,23 @@ export class FakeShelf {
     return this.#incoming?.bytes ?? Buffer.alloc(0)
   }
 
-  put(header: SnapshotHeader, body: Uint8Array = Buffer.from('state')): SnapshotFile {
-    this.#newest = shelved(header, body)
+  put(header: SnapshotHeader, body: Uint8Array = Buffer.from('state'), ledger = ''): SnapshotFile {
+    this.#newest = shelved(header, body, ledger)
     return this.#newest.file
   }
 
-  async takeSnapshot(header: SnapshotHeader, body: AsyncIterable<Uint8Array>): Promise<SnapshotFile> {
+  async takeSnapshot(
+    header: SnapshotHeader,
+    ledger: AsyncIterable<Uint8Array>,
+    body: AsyncIterable<Uint8Array>,
+  ): Promise<SnapshotFile> {
     this.#journal.push(`take snapshot ${header.lastIncluded.index}`)
     await this.gates.take.pass()
+    const kept: Uint8Array[] = []
+    for await (const part of ledger) kept.push(part)
     const parts: Uint8Array[] = []
     for await (const part of body) parts.push(part)
-    const taken = shelved(header, Buffer.concat(parts))
+    const taken = shelved(header, Buffer.concat(parts), Buffer.concat(kept).toString())
     // The leader's may have come meanwhile.
     if ((this.#newest?.file.lastIncluded.index ?? 0) <= taken.file.lastIncluded.index) this.#newest = taken
     return taken.file
@@ -118,6 +124,10 @@ export class FakeShelf {
         await this.gates.read.pass()
         if (!isOpen) throw new Error('The snapshot is closed')
         return newest.bytes.copy(into, 0, position)
+      },
+      async *ledger() {
+        const ledger = ledgerOf(newest.bytes)
+        if (ledger !== '') yield Buffer.from(ledger)
       },
       async *body() {
         yield bodyOf(newest.bytes)
@@ -202,9 +212,9 @@ class FakeIncoming implements IncomingSnapshot {
   }
 }
 
-/** A length, the header in JSON, the body, and a checksum over all of it. */
-function shelved(header: SnapshotHeader, body: Uint8Array): Shelved {
-  const text = Buffer.from(JSON.stringify(header))
+/** A length, the header in JSON with the ledger in it, the body, and a checksum over all of it. */
+function shelved(header: SnapshotHeader, body: Uint8Array, ledger: string): Shelved {
+  const text = Buffer.from(JSON.stringify({ ...header, ledger }))
   const bytes = Buffer.alloc(4 + text.length + body.length + checksumBytes)
   bytes.writeUInt32LE(text.length, 0)
   text.copy(bytes, 4)
@@ -218,6 +228,15 @@ function shelved(header: SnapshotHeader, body: Uint8Array): Shelved {
 }
 
 function headerOf(bytes: Buffer): SnapshotHeader {
+  const { ledger: _, ...header } = textOf(bytes)
+  return header
+}
+
+function ledgerOf(bytes: Buffer): string {
+  return textOf(bytes).ledger
+}
+
+function textOf(bytes: Buffer): SnapshotHeader & { readonly ledger: string } {
   return JSON.parse(bytes.toString('utf8', 4, 4 + bytes.readUInt32LE(0)))
 }
 

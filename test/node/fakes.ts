@@ -89,6 +89,8 @@ export class FakeStorage implements Storage {
   readonly held: (Held<void> & { readonly id: number })[] = []
   readonly reads: HeldRead[] = []
   holdsSaves = false
+  /** Else they are answered at once by what was on the disk at the start. */
+  holdsReads = false
   isFull = false
   /** Of its snapshots. */
   readonly shelf: FakeShelf
@@ -113,6 +115,7 @@ export class FakeStorage implements Storage {
   }
 
   read(from: number, through: number): Promise<readonly Entry[]> {
+    if (!this.holdsReads) return Promise.resolve(this.entries.filter(({ index }) => index >= from && index <= through))
     return new Promise((resolve, reject) => this.reads.push({ from, through, resolve, reject }))
   }
 
@@ -121,8 +124,12 @@ export class FakeStorage implements Storage {
     this.compacted.push(through)
   }
 
-  takeSnapshot(header: SnapshotHeader, body: AsyncIterable<Uint8Array>): Promise<SnapshotFile> {
-    return this.shelf.takeSnapshot(header, body)
+  takeSnapshot(
+    header: SnapshotHeader,
+    ledger: AsyncIterable<Uint8Array>,
+    body: AsyncIterable<Uint8Array>,
+  ): Promise<SnapshotFile> {
+    return this.shelf.takeSnapshot(header, ledger, body)
   }
 
   openSnapshot(): Promise<StoredSnapshot | null> {
@@ -187,6 +194,7 @@ export class FakeTransport implements Transport {
 export class FakeApplier implements Applier {
   appliedIndex = 0
   blocked: string | null = null
+  poison: { readonly index: number; readonly reason: string } | null = null
   entries: CommittedEntries | null = null
   events: ApplierEvents | null = null
   commitIndex = 0

@@ -14,6 +14,7 @@ test('Entries that left memory are read from storage for a follower that lags, a
   await kit.settle()
   assert.equal(kit.lastIndex, 5)
   kit.forget()
+  kit.storage.holdsReads = true
   await kit.receive(matched({ from: 'n3', term, matchIndex: 0 }))
   const [load, ...more] = kit.storage.reads
   assert(load !== undefined && more.length === 0, 'One read from storage was expected')
@@ -38,6 +39,7 @@ test('The applier reads committed entries from memory, and older ones from stora
     recent.map(({ index }) => index),
     [3],
   )
+  kit.storage.holdsReads = true
   void kit.applier.entries?.read(1, 3, 1000)
   assert.deepEqual(
     kit.storage.reads.map(({ from, through }) => [from, through]),

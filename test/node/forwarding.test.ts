@@ -123,7 +123,7 @@ test('A follower passes commands on to the leader, naming the term, and is answe
   await kit.settle()
   const { origin, proposals, ...rest } = passedOn(kit)
   assert.deepEqual(rest, { type: 'ForwardedProposals', from: 'n1', to: 'n2', term: 1 })
-  assert.deepEqual(proposals, [{ sequence: 1, ...command(3) }])
+  assert.deepEqual(proposals, [{ sequence: 1, key: null, traceparent: null, ...command(3) }])
   assert.deepEqual(
     kit.storage.saves.flatMap(({ entries }) => entries),
     [],
@@ -132,7 +132,7 @@ test('A follower passes commands on to the leader, naming the term, and is answe
   const entries = [...logOf([1]), entryOf(1, 2, origin, 1)]
   await kit.receive(appendEntries({ term: 1, entries, leaderCommit: 2 }))
   await kit.apply()
-  assert.deepEqual(waiting.value, { index: 2, term: 1, timestampMs: 1002, result: 2 })
+  assert.deepEqual(waiting.value, { index: 2, term: 1, timestampMs: 1002, duplicate: false, result: 2 })
 })
 
 test('What is passed on is cut into messages of the size allowed; a larger command goes alone', async () => {

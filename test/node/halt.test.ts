@@ -93,6 +93,7 @@ test('A halted node does nothing any more: no turn, no timer, no message, no new
 test('A read from storage that fails halts the node', async () => {
   const kit = await leader({ log: [1, 1, 1] }, ['n2'])
   const term = kit.node.currentTerm
+  kit.storage.holdsReads = true
   await kit.receive(matched({ from: 'n3', term, matchIndex: 0 }))
   kit.storage.reads[0]?.reject(new FatalError(exitCodes.dataError, 'Entry 2 is damaged'))
   await kit.settle()

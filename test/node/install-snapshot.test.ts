@@ -111,7 +111,7 @@ test('What was committed here before the state machine was restored over it has 
   kit.applier.appliedIndex = 10
   kit.applier.events?.restored(10)
   await settle()
-  assert.equal(waiting.state, 'apply-pending/committed')
+  assert.equal(waiting.state, 'result-unknown/committed')
 })
 
 test('A leader that is deposed in the midst is listened to no more, and the next one goes on with the same file where that was', async () => {
@@ -257,7 +257,7 @@ test('A node that is stopped while a snapshot is being installed lets go of a st
 
 test('A node that starts from a snapshot knows at once that what it holds is committed', async () => {
   const kit = await started({ snapshot: { index: 10, term: 1 }, log: [1, 2], watched: true })
-  assert.deepEqual(kit.journal, ['commit 10', 'watcher commit 10'])
+  assert.deepEqual(kit.journal, ['open snapshot 10', 'commit 10', 'watcher commit 10'])
   assert.equal(kit.applier.entries?.firstIndex, 11)
   const opened = await kit.applier.entries?.openSnapshot()
   assert.equal(opened?.file.lastIncluded.index, 10)

@@ -35,6 +35,8 @@ export interface KitSetup {
   readonly snapshots?: Partial<NodeOptions['snapshots']>
   readonly raft?: Partial<NodeOptions['raft']>
   readonly limits?: Partial<NodeOptions['limits']>
+  readonly ledger?: Partial<NodeOptions['ledger']>
+  readonly results?: NodeOptions['results']
   readonly encodeEntry?: NodeOptions['encodeEntry']
   /** What is known of the peers at the start. */
   readonly acquaintances?: ReadonlyMap<NodeId, Standing>
@@ -71,6 +73,8 @@ export class NodeKit {
       transport: this.transport,
       applier: this.applier,
       watcher: this.watcher,
+      results: setup.results ?? null,
+      ledger: { maxKeys: 1000, maxAnswerBytes: 1024 * 1024, ...setup.ledger },
       clock: this.clock,
       random: () => 0.5,
       encodeEntry: setup.encodeEntry ?? encodeEntry,
@@ -249,7 +253,18 @@ export function matched(fields: {
 
 /** A command as the leader of the term would append it. */
 export function entryOf(term: number, index: number, origin: number, sequence: number): Entry {
-  return encodeEntry({ term, index, kind: 'json', timestampMs: 1000 + index, origin, sequence, payload: bytes(2) })
+  const timestampMs = 1000 + index
+  return encodeEntry({
+    term,
+    index,
+    kind: 'json',
+    timestampMs,
+    origin,
+    sequence,
+    key: null,
+    traceparent: null,
+    payload: bytes(2),
+  })
 }
 
 export function bytes(length: number): Uint8Array {
@@ -263,7 +278,7 @@ export function command(length = 2): { readonly kind: 'json'; readonly payload: 
 /** A follower passes on one command for each sequence. */
 export function forwarded(sequences: readonly number[], options: { from?: string; term?: number; size?: number } = {}) {
   const { from = 'n2', term = 1, size = 2 } = options
-  const proposals = sequences.map((sequence) => ({ sequence, ...command(size) }))
+  const proposals = sequences.map((sequence) => ({ sequence, key: null, traceparent: null, ...command(size) }))
   return { type: 'ForwardedProposals', from, to: 'n1', term, origin: otherOrigin, proposals } as const
 }
 

@@ -110,7 +110,7 @@ test('A command is answered when it is durable on a majority and applied here', 
   assert.deepEqual([committed.value?.index, committed.value?.term, committed.value?.timestampMs], [3, 1, 2_000_000])
   assert.equal(applied.state, 'pending')
   await kit.apply()
-  assert.deepEqual(applied.value, { index: 2, term: 1, timestampMs: 2_000_000, result: 2 })
+  assert.deepEqual(applied.value, { index: 2, term: 1, timestampMs: 2_000_000, duplicate: false, result: 2 })
   assert.deepEqual([kit.node.counters().committed, kit.node.counters().applied], [2, 1])
 })
 

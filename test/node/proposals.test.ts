@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ProposalError } from '../../src/errors.ts'
+import { Ledger } from '../../src/node/ledger.ts'
 import { type ProposalLimits, Proposals } from '../../src/node/proposals.ts'
 import { command, entryOf } from './node-kit.ts'
 import { type Watched, watch } from './watched.ts'
@@ -11,16 +12,34 @@ const origin = 7
 const limits: ProposalLimits = { maxPendingProposals: 100, maxPendingBytes: 1000, leaderPatienceMs: 2000 }
 const timeoutMs = 5000
 
+interface AddOptions {
+  readonly wait?: 'applied' | 'committed'
+  readonly nowMs?: number
+  readonly size?: number
+  readonly timeoutMs?: number
+  readonly key?: string
+}
+
 class Bench {
   readonly proposals: Proposals
 
+  readonly ledger = new Ledger({ maxKeys: 100, maxAnswerBytes: 10_000 })
+  appliedIndex = 0
+
   constructor(changed: Partial<ProposalLimits> = {}) {
-    this.proposals = new Proposals(origin, { ...limits, ...changed })
+    this.proposals = new Proposals({
+      origin,
+      limits: { ...limits, ...changed },
+      ledger: () => this.ledger,
+      appliedIndex: () => this.appliedIndex,
+    })
   }
 
-  add(options: { wait?: 'applied' | 'committed'; nowMs?: number; size?: number; timeoutMs?: number } = {}) {
-    const { wait = 'applied', nowMs = 0, size = 2 } = options
-    return watch(this.proposals.add(command(size), wait, nowMs, options.timeoutMs ?? timeoutMs))
+  add(options: AddOptions = {}) {
+    const { wait = 'applied', nowMs = 0, size = 2, key = null } = options
+    return watch(
+      this.proposals.add({ ...command(size), key, traceparent: null }, wait, nowMs, options.timeoutMs ?? timeoutMs),
+    )
   }
 
   addAll(count: number): Watched<unknown>[] {
@@ -40,6 +59,7 @@ class Bench {
     this.proposals.applied(
       entries.map(toEntry),
       entries.map(([, index]) => `result ${index}`),
+      100,
     )
   }
 }
@@ -64,8 +84,8 @@ test('An answer finds its request by the origin and sequence of the entry, where
   bench.commit([3, 40, 9, 8], [3, 41, 2], [3, 42, 1])
   bench.apply([3, 40, 9, 8], [3, 41, 2], [3, 42, 1])
   await settled()
-  assert.deepEqual(first?.value, { index: 42, term: 3, timestampMs: 1042, result: 'result 42' })
-  assert.deepEqual(second?.value, { index: 41, term: 3, timestampMs: 1041, result: 'result 41' })
+  assert.deepEqual(first?.value, { index: 42, term: 3, timestampMs: 1042, duplicate: false, result: 'result 42' })
+  assert.deepEqual(second?.value, { index: 41, term: 3, timestampMs: 1041, duplicate: false, result: 'result 41' })
   assert.equal(bench.proposals.size, 0)
 })
 
@@ -84,9 +104,9 @@ test('A state machine that gives no result answers null', async () => {
   const waiting = bench.add()
   bench.take(1)
   bench.commit([1, 1, 1])
-  bench.proposals.applied([entryOf(1, 1, origin, 1)], [])
+  bench.proposals.applied([entryOf(1, 1, origin, 1)], [], 100)
   await settled()
-  assert.deepEqual(waiting.value, { index: 1, term: 1, timestampMs: 1001, result: null })
+  assert.deepEqual(waiting.value, { index: 1, term: 1, timestampMs: 1001, duplicate: false, result: null })
 })
 
 test('With wait=committed the commit is the answer, and what is applied later answers nobody again', async () => {
@@ -95,7 +115,7 @@ test('With wait=committed the commit is the answer, and what is applied later an
   bench.take(1)
   bench.commit([1, 5, 1])
   await settled()
-  assert.deepEqual(waiting.value, { index: 5, term: 1, timestampMs: 1005, result: null })
+  assert.deepEqual(waiting.value, { index: 5, term: 1, timestampMs: 1005, duplicate: false, result: null })
   bench.apply([1, 5, 1])
   const { applied, committed } = bench.proposals.counters()
   assert.deepEqual({ applied, committed }, { applied: 0, committed: 1 })
@@ -116,13 +136,13 @@ test('What a rewound state machine takes once more answers nobody twice', async 
   bench.take(1)
   bench.commit([1, 1, 1], [1, 2, 2])
   bench.apply([1, 1, 1])
-  bench.proposals.applied([entryOf(1, 1, origin, 1), entryOf(1, 2, origin, 2)], ['again', 'once'])
+  bench.proposals.applied([entryOf(1, 1, origin, 1), entryOf(1, 2, origin, 2)], ['again', 'once'], 100)
   await settled()
   assert.deepEqual(
     [first?.value, second?.value],
     [
-      { index: 1, term: 1, timestampMs: 1001, result: 'result 1' },
-      { index: 2, term: 1, timestampMs: 1002, result: 'once' },
+      { index: 1, term: 1, timestampMs: 1001, duplicate: false, result: 'result 1' },
+      { index: 2, term: 1, timestampMs: 1002, duplicate: false, result: 'once' },
     ],
   )
   assert.equal(bench.proposals.counters().applied, 2)
@@ -272,7 +292,7 @@ test('What was proposed again is handed over, and answered, once', async () => {
   assert.deepEqual(bench.take(5), [])
   bench.apply([4, 11, 1])
   await settled()
-  assert.deepEqual(waiting.value, { index: 11, term: 4, timestampMs: 1011, result: 'result 11' })
+  assert.deepEqual(waiting.value, { index: 11, term: 4, timestampMs: 1011, duplicate: false, result: 'result 11' })
 })
 
 for (const { name, prepare, expected, committed } of [
@@ -304,7 +324,7 @@ for (const { name, prepare, expected, committed } of [
       bench.commit([3, 9, 1])
     },
     expected: 'apply-pending/committed',
-    committed: { index: 9, term: 3, timestampMs: 1009 },
+    committed: { index: 9, term: 3 },
   },
 ]) {
   test(`When its time is over, it is answered by what is known of it: ${name}`, async () => {
@@ -408,8 +428,8 @@ test('The counters tell what became of all', async () => {
 })
 
 test('A refusal that names no term queues nothing twice', () => {
-  const proposals = new Proposals(7, { maxPendingProposals: 9, maxPendingBytes: 100, leaderPatienceMs: 2000 })
-  watch(proposals.add(command(), 'applied', 0, timeoutMs))
+  const proposals = new Bench().proposals
+  watch(proposals.add({ ...command(), key: null, traceparent: null }, 'applied', 0, timeoutMs))
   proposals.requeue(1, 0, 0)
   assert.equal(proposals.takeQueued(1).length, 1)
 })
@@ -423,7 +443,7 @@ test('A snapshot in place of the next entries leaves unknown what may be among t
   const later = bench.add()
   bench.take(5)
   const queued = bench.add()
-  bench.proposals.skipped(4)
+  bench.proposals.skipped(4, 100)
   await settled()
   assert.deepEqual(states([committed, handed, later, queued]), [
     'pending',
@@ -442,7 +462,7 @@ test('What a snapshot may hold is never proposed again, whatever is heard of it 
   const bench = new Bench()
   const handed = bench.add()
   bench.take(3)
-  bench.proposals.skipped(3)
+  bench.proposals.skipped(3, 100)
   bench.proposals.requeue(1, 3, 0)
   bench.commit([4, 20, 0, 0])
   bench.apply([3, 9, 1])
@@ -456,7 +476,7 @@ test('A snapshot of a later term than that of the leader who got it tells no mor
   const bench = new Bench()
   const handed = bench.add()
   bench.take(3)
-  bench.proposals.skipped(8)
+  bench.proposals.skipped(8, 100)
   await settled()
   assert.equal(handed.state, 'leadership-lost/unknown')
 })
@@ -465,7 +485,7 @@ test('After a snapshot, what was handed to the leader of a later term waits for 
   const bench = new Bench()
   bench.add()
   bench.take(5)
-  bench.proposals.skipped(4)
+  bench.proposals.skipped(4, 100)
   // Of the snapshot's own term, behind it: says nothing of term 5.
   bench.commit([4, 11, 0, 0])
   assert.equal(bench.proposals.hasQueued, false)
@@ -482,8 +502,8 @@ test('What is committed within a snapshot that the state machine was restored fr
   bench.proposals.restored(2)
   await settled()
   assert.deepEqual(states([...all, committed]), [
-    'apply-pending/committed',
-    'apply-pending/committed',
+    'result-unknown/committed',
+    'result-unknown/committed',
     'pending',
     'pending',
     'resolved',

@@ -32,6 +32,9 @@ class Bench {
     observer: { event: (event) => this.events.push(event) },
     threshold,
     describe: (index) => this.describe(index),
+    ledgerAt: async function* (index) {
+      yield Buffer.from(`ledger at ${index}`)
+    },
     onTaken: ({ lastIncluded }) => this.taken.push(lastIncluded.index),
     onFailure: (error) => this.failures.push(error),
   })
