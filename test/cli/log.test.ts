@@ -28,7 +28,7 @@ async function directoryOf(t: TestContext): Promise<string> {
     { currentTerm: 1, votedFor: 'n2' },
   )
   await save([entry(4, 2, { kind: 'bytes', payload: Buffer.from([0, 255]) })], { currentTerm: 2, votedFor: null })
-  await storage.takeSnapshot(snapshotHeader(3, 1), pieces('state'))
+  await storage.takeSnapshot(snapshotHeader(3, 1), pieces('ledger'), pieces('state'))
   // Made ahead of need, in the background.
   while (!(await readdir(directory)).includes('0000000002.segment')) await turn()
   await storage.close()
