@@ -121,7 +121,6 @@ export class SnapshotEncoder {
     writeU32(bytes, 28, crc32(bytes.subarray(0, 28)))
     head.copy(bytes, snapshotHeaderBytes)
     this.#chunksOffset = bytes.length
-    this.#stateOffset = bytes.length
     return this.#handOut(bytes)
   }
 

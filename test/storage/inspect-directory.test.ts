@@ -6,11 +6,14 @@ import { FatalError } from '../../src/errors.ts'
 import { AcquaintanceFile } from '../../src/storage/acquaintances.ts'
 import { Cursor } from '../../src/storage/cursor.ts'
 import { DamageError } from '../../src/storage/damage.ts'
+import type { Disk } from '../../src/storage/disk.ts'
 import type { Inspection } from '../../src/storage/inspect-directory.ts'
 import { inspectDirectory } from '../../src/storage/inspect-directory.ts'
 import type { TornTail } from '../../src/storage/recover-log.ts'
+import { ResultFile } from '../../src/storage/result-file.ts'
 import { segmentName } from '../../src/storage/segment.ts'
 import { snapshotName } from '../../src/storage/snapshot-file.ts'
+import type { DurableStorage } from '../../src/storage/storage.ts'
 import { losesNothing, losesSome, MemoryDisk } from './memory-disk.ts'
 import {
   directory,
@@ -46,7 +49,18 @@ async function wellKept(): Promise<Files> {
   const run = { number: 2, id: '01', former: [] }
   await acquaintances.save(new Map([['n2', { incarnation: '00', run, currentTerm: 3, lastIndex: 64 }]]))
   await (await Cursor.open(machine.mount(), directory)).save(40)
+  const results = await openResults(machine.mount(), storage)
+  results.append([
+    { index: 62, resultJson: '{"ok":true}' },
+    { index: 64, resultJson: 'null' },
+  ])
+  await results.close()
   return machine.files()
+}
+
+/** No verdict ever rests on them. */
+function openResults(disk: Disk, { identity }: DurableStorage): Promise<ResultFile> {
+  return ResultFile.open(disk, directory, { identity, isFull: () => false, onDamage: () => {}, onLost: () => {} })
 }
 
 /** One segment; the last batches were acknowledged a moment before the process was killed. */
@@ -103,6 +117,7 @@ async function start(files: Files): Promise<Start> {
     const { isNew } = storage
     await AcquaintanceFile.open(disk, directory)
     await Cursor.open(disk, directory)
+    await (await openResults(disk, storage)).close()
     await storage.close()
     return { refused: null, tails, isNew }
   } catch (error) {

@@ -175,11 +175,17 @@ test('a directory that holds anything is refused, and left as it is', async () =
     ...node.map((each) => [each]),
     [[`${directory}/${snapshotName({ index: 1, term: 1 })}`, Buffer.from('x')]],
     [[`${directory}/delivery`, Buffer.from('x')]],
+    [[`${directory}/0000000001.results`, Buffer.from('x')]],
     [[`${directory}/anything`, Buffer.from('x')]],
     [[`${directory}/metafile.tmp`, Buffer.from('x')]],
     [
       [`${directory}/restoring`, Buffer.from('x')],
       [`${directory}/delivery`, Buffer.from('x')],
+    ],
+    // What commands of another cluster answered must never be told by the new one.
+    [
+      [`${directory}/restoring`, Buffer.from('x')],
+      [`${directory}/0000000001.results`, Buffer.from('x')],
     ],
   ]
   for (const files of cases) {
