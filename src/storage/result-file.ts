@@ -138,7 +138,7 @@ export class ResultFile implements ResultStore {
         file: this.#directory,
         offset: 0,
         bytes: 0,
-        problem: `It cannot be read: ${said(error)}`,
+        problem: `It cannot be read: ${said(error)}.`,
       })
       return []
     })
@@ -169,7 +169,7 @@ export class ResultFile implements ResultStore {
       }
       return generation
     } catch (error) {
-      this.#options.onDamage({ file, offset: 0, bytes: 0, problem: `It cannot be read: ${said(error)}` })
+      this.#options.onDamage({ file, offset: 0, bytes: 0, problem: `It cannot be read: ${said(error)}.` })
       return nothingIn(number)
     }
   }

@@ -303,6 +303,12 @@ test('while a process writes there, what is damaged only for a moment is not cal
   }
 })
 
+test('a directory that holds nothing but results of a node that was here before is new', async () => {
+  const results = [...(await wellKept())].filter(([path]) => path.endsWith('.results'))
+  assert.equal(results.length, 1)
+  assert.equal((await compare(new Map(results), 'results alone')).isNew, true)
+})
+
 test('an empty directory is new, and one that is not there is an error of the disk', async () => {
   const machine = new MemoryDisk()
   await machine.mount().makeDirectory(directory)
