@@ -180,7 +180,9 @@ export class ResultFile implements ResultStore {
       const sizeBytes = await file.size()
       const buffer = Buffer.allocUnsafeSlow(Math.min(sizeBytes, this.#fileBytes))
       const count = await file.read(buffer, 0)
-      return { sizeBytes, ...readResults(buffer.subarray(0, count), this.#header) }
+      const { results, end, problem } = readResults(buffer.subarray(0, count), this.#header)
+      const isLonger = sizeBytes > this.#fileBytes
+      return { sizeBytes, results, end, problem: isLonger ? 'It is longer than this program makes any.' : problem }
     } finally {
       await file.close()
     }

@@ -260,6 +260,24 @@ test('more files than there should be are not read: the newest count, and the ot
   assert.deepEqual(indexes(await found(machine)).slice(-4), [1, 2, 3, 4])
 })
 
+test('of a file that is longer than any should be, no more than that is read into memory', async () => {
+  const machine = await machineWithDirectory()
+  const first = await open(machine)
+  first.results.append(list(1, 1000))
+  await first.results.close()
+  const bytes = 32 + 34 * 1000
+  let read = 0
+  machine.before = (operation) => {
+    if (operation.kind === 'read') read += operation.bytes
+  }
+  const fileBytes = 32 + 34 * 100
+  const { results, damages } = await open(machine, { fileBytes })
+  assert.deepEqual(results.load(), list(1, 100))
+  assert.equal(read, fileBytes)
+  const problem = 'It is longer than this program makes any.'
+  assert.deepEqual(damages, [{ file: path(1), offset: fileBytes, bytes: bytes - fileBytes, problem }])
+})
+
 // What is damaged.
 
 test('behind damage nothing is taken, it is told once, and the other files are taken as they are', async () => {
