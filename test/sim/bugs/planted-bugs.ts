@@ -522,8 +522,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'failed sync of a snapshot overlooked',
     'storage/snapshot-store.ts',
-    'throw this.#options.failed(error)\n    }\n  }\n\n  /** Returns where',
-    "throw new StorageFullError('Cannot take a snapshot', { cause: error })\n    }\n  }\n\n  /** Returns where",
+    'throw this.#options.failed(error)\n    }\n  }\n\n  async #fill(',
+    "throw new StorageFullError('Cannot take a snapshot', { cause: error })\n    }\n  }\n\n  async #fill(",
   ),
 
   // Members that forget
