@@ -256,7 +256,11 @@ export class RaftNode implements Node {
     if (this.#state === 'stopped') return
     this.#halt()
     await Promise.allSettled([this.#options.applier.close(), this.#options.watcher?.close()])
-    await Promise.allSettled([this.#options.transport.close(), this.#acquaintances.close()])
+    await Promise.allSettled([
+      this.#options.transport.close(),
+      this.#acquaintances.close(),
+      this.#options.results?.close(),
+    ])
     await Promise.allSettled([this.#options.storage.close()])
   }
 
