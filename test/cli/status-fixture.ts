@@ -1,10 +1,8 @@
 // The status of a healthy follower of three, to be changed by each test.
 
-import type { StatusResponse } from '../../src/api/schemas.ts'
+import type { Member, Status } from '../../src/client/client.ts'
 
-type MemberResponse = StatusResponse['members'][number]
-
-export function member(id: string, change: Partial<MemberResponse> = {}): MemberResponse {
+export function member(id: string, change: Partial<Member> = {}): Member {
   return {
     id,
     peerAddress: `${id}.example:4000`,
@@ -19,7 +17,7 @@ export function member(id: string, change: Partial<MemberResponse> = {}): Member
   }
 }
 
-export function statusOf(change: Partial<StatusResponse> = {}): StatusResponse {
+export function statusOf(change: Partial<Status> = {}): Status {
   return {
     cluster: 'orders',
     version: '0.1.0',
@@ -42,6 +40,7 @@ export function statusOf(change: Partial<StatusResponse> = {}): StatusResponse {
     isStorageFull: false,
     applierBlocked: null,
     observerBlocked: null,
+    poison: null,
     uptimeMs: 3_723_000,
     checks: [{ name: 'leader', ok: true, why: null }],
     ...change,

@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { StatusResponse } from '../../src/api/schemas.ts'
 import { diagnose } from '../../src/cli/diagnosis.ts'
 import { statusScreen } from '../../src/cli/status-screen.ts'
+import type { Status } from '../../src/client/client.ts'
 import { member, statusOf } from './status-fixture.ts'
 
 const down = { reachable: false, leader: false }
@@ -12,7 +12,7 @@ const alone = [member('n1'), member('n2', down), member('n3', down)]
 const self = { id: 'n1', term: 3, self: true, appUrl: null }
 
 describe('what is wrong, in one sentence', () => {
-  const cases: readonly (readonly [Partial<StatusResponse>, string])[] = [
+  const cases: readonly (readonly [Partial<Status>, string])[] = [
     [{}, 'All is well: n2 leads, all 3 members are reachable.'],
     [
       { members: [member('n1')], leader: self, holdsQuorum: true, role: 'leader' },
@@ -26,6 +26,10 @@ describe('what is wrong, in one sentence', () => {
       'No quorum: n1 was elected, but no majority confirms it; 1 of 3 members reachable, 2 are needed.',
     ],
     [{ applierBlocked: 'the application answered 404' }, 'Commands are not applied: the application answered 404.'],
+    [
+      { poison: { index: 41, reason: 'no such order.' }, applierBlocked: 'it refuses 41' },
+      'The application refuses the command at 41 for good (no such order), so delivery stops before it: mend the application, or `raft-sidecar skip 41` leaves it out on every node.',
+    ],
     [{ observerBlocked: 'it answered 404.' }, 'The application is not told of commands: it answered 404.'],
     [
       { members: [member('n1'), member('n2'), member('n3', down)] },
