@@ -1,13 +1,6 @@
 // What each command asks of the sidecar, and how its answer reads.
 
-import type {
-  CallOptions,
-  Client,
-  CommandResponse,
-  LeaderResponse,
-  LoggedCommand,
-  WriteOptions,
-} from '../client/client.ts'
+import type { CallOptions, Client, CommandResponse, Leader, LoggedCommand, WriteOptions } from '../client/client.ts'
 import { cliExitCodes } from './exit-codes.ts'
 import { CliFailure } from './failure.ts'
 import { parseJson } from './input.ts'
@@ -136,7 +129,7 @@ function place({ index, term }: { readonly index: number; readonly term: number 
   return `at index ${index}, term ${term}`
 }
 
-function leaderLine({ id, term, self, appUrl }: LeaderResponse): string {
+function leaderLine({ id, term, self, appUrl }: Leader): string {
   const application = appUrl === null ? '' : `, its application is at ${appUrl}`
   return `${id}${self ? ' (this node)' : ''} leads in term ${term}${application}`
 }

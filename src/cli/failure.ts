@@ -85,7 +85,7 @@ function messageOf(error: SidecarError, api: string | null): string {
   }
   const text = message.replace(/\.$/, '')
   if (outcome === 'unknown') return `${text}; the command may yet be committed`
-  if (committed !== null) {
+  if (committed !== null && code !== 'condition-failed') {
     const will = code === 'apply-pending' ? ', and will be applied' : ''
     return `${text}; it is committed at index ${committed.index}, term ${committed.term}${will}`
   }

@@ -88,9 +88,11 @@ export function createProgram(environment: CliEnvironment, done: (exitCode: numb
       parseTimeoutMs,
     )
   const conditional = (usage: string, description: string) =>
-    timed(usage, description)
-      .option('--if-match <index>', 'only while the modifiedIndex of the key is this one, else exit code 7', parseIndex)
-      .option('--if-none-match', 'only while there is no such key, else exit code 7')
+    timed(usage, description).option(
+      '--if-match <index>',
+      'only while the modifiedIndex of the key is this one, else exit code 7',
+      parseIndex,
+    )
 
   program
     .command('run')
@@ -159,6 +161,7 @@ export function createProgram(environment: CliEnvironment, done: (exitCode: numb
     )
 
   conditional('set', 'set a key')
+    .option('--if-none-match', 'only while there is no such key, else exit code 7')
     .argument('<key>')
     .argument(
       '<value>',

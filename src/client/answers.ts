@@ -1,6 +1,12 @@
 // The answers that the client hands out, and those shapes of them that are its own.
 
-import type { CommandResponse, CommittedResponse, StatusResponse } from '../api/schemas.ts'
+import type {
+  CommandResponse,
+  CommittedResponse,
+  LeaderResponse,
+  SnapshotResponse,
+  StatusResponse,
+} from '../api/schemas.ts'
 
 /** It was proposed before under the same key: this is the place, and the result, of that one. */
 interface Repeated {
@@ -16,18 +22,9 @@ export type Status = StatusResponse & {
   readonly poison?: { readonly index: number; readonly reason: string } | null
 }
 
-export interface Member {
-  readonly id: string
-  readonly peerAddress: string
-  readonly role: 'voter' | 'learner'
-  readonly self: boolean
-  readonly leader: boolean
-  readonly reachable: boolean
-  readonly refusal: string | null
-  /** As the leader sees it; null elsewhere. */
-  readonly matchIndex: number | null
-  readonly lag: number | null
-}
+export type Leader = Omit<LeaderResponse, 'fencingToken'>
+
+export type Member = StatusResponse['members'][number]
 
 /** A committed command, as it stands in the log. */
 export interface LoggedCommand {
@@ -43,8 +40,22 @@ export interface LoggedCommand {
   readonly skipped: boolean
 }
 
-export interface ClusterEvent {
-  /** `leader`, `membership`, `snapshot`, `health`; a later version may know more. */
-  readonly type: string
-  readonly data: unknown
+interface ConfiguredMember {
+  readonly id: string
+  readonly peerAddress: string
+  readonly role: 'voter' | 'learner'
 }
+
+export type ClusterEvent =
+  | { readonly type: 'leader'; readonly data: { readonly leader: Leader | null; readonly term: number } }
+  /** `index`: where the change stands in the log; null: it is how things stand. */
+  | {
+      readonly type: 'membership'
+      readonly data: { readonly index: number | null; readonly members: readonly ConfiguredMember[] }
+    }
+  /** The newest one of this node; `installedFrom`: the leader that sent it, null for one that was taken here. */
+  | {
+      readonly type: 'snapshot'
+      readonly data: { readonly snapshot: SnapshotResponse | null; readonly installedFrom: string | null }
+    }
+  | { readonly type: 'health'; readonly data: { readonly ready: boolean; readonly checks: StatusResponse['checks'] } }

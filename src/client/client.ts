@@ -9,7 +9,7 @@ import type {
   Outcome,
   SnapshotResponse,
 } from '../api/schemas.ts'
-import type { Applied, ClusterEvent, Committed, LoggedCommand, Member, Status } from './answers.ts'
+import type { Applied, ClusterEvent, Committed, Leader, LoggedCommand, Member, Status } from './answers.ts'
 import { type Backup, openBackup, type SnapshotOptions, snapshotTimeoutMs } from './backup.ts'
 import { Caller, type CallOptions } from './caller.ts'
 import { CompactedError, ConditionFailedError, SidecarError } from './error.ts'
@@ -19,6 +19,18 @@ import { errorOf } from './read-answer.ts'
 import { type Fetch, fetchTransport, type Transport, undiciTransport } from './transport.ts'
 import { type EventsOptions, type WatchOptions, watchCommands, watchEvents } from './watch.ts'
 
+export {
+  type Apply,
+  type ApplyBatch,
+  type CommandMeta,
+  createHooks,
+  type DeliveredCommand,
+  type Hooks,
+  type HooksOptions,
+  type LeadershipChange,
+  PoisonCommand,
+  type RestoredState,
+} from './hooks.ts'
 export type {
   Applied,
   Backup,
@@ -32,6 +44,7 @@ export type {
   Fetch,
   KeyValue,
   KvItem,
+  Leader,
   LeaderResponse,
   ListOptions,
   LoggedCommand,
@@ -79,7 +92,7 @@ export interface Client {
   ): Promise<Applied<Result>>
   propose(command: unknown, options: ProposeOptions & { readonly wait: 'committed' }): Promise<Committed>
   /**
-   * Many JSON commands, at most 10,000, in one request: one result for each in their order, a SidecarError where it got none. Line i, from 0 on,
+   * Many JSON commands, at most 10,000, in one request: one result for each in their order, a SidecarError where it got none. Line i, from 1 on,
    * has the key `<key>/<i>`. Not a transaction. Rejects when not one line got an answer.
    */
   proposeBatch<Result = unknown>(
@@ -99,14 +112,14 @@ export interface Client {
   isLeader(options?: NowOptions): Promise<boolean>
   /** Committed commands in log order, each once, over all breaks and restarts. Rejects with CompactedError when the log no longer reaches back. */
   watch(options?: WatchOptions): AsyncIterable<LoggedCommand>
-  /** What happens to the cluster, as this node sees it. What happened during a break may be missing: ask `status` where it matters. */
+  /** What happens to the cluster, as this node sees it: how things stand at first, and again after a break; then each change. */
   events(options?: EventsOptions): AsyncIterable<ClusterEvent>
   status(options?: NowOptions): Promise<Status>
   members(options?: NowOptions): Promise<readonly Member[]>
   /** Proposes that every node leaves the command at this index out, which this node's application refuses as poison. */
   skip(index: number, options?: CallOptions): Promise<Committed>
   /** Hands leadership to this voter, or to the one that is furthest; resolves with the new leader. */
-  transfer(to?: string | null, options?: TransferOptions): Promise<LeaderResponse>
+  transfer(to?: string | null, options?: TransferOptions): Promise<Leader>
   /** Takes a snapshot on this node; without a new one when the newest is of this very index. */
   snapshot(options?: SnapshotOptions): Promise<SnapshotResponse>
   /** Takes one and opens it, to be kept as a backup: consistent, and checksummed to its last byte. */
@@ -169,7 +182,7 @@ export function createClient({ url, token, fetch, retryUnreachable = true }: Cli
       const headers = { 'content-type': 'application/json' }
       const body = JSON.stringify(to === null ? {} : { to })
       const shape = { method: 'POST', path: '/v1/leader/transfer', query, headers, body } as const
-      return (await caller.ask(shape, timeoutMs, signal)) as LeaderResponse
+      return ((await caller.ask(shape, timeoutMs, signal)) as { readonly leader: Leader }).leader
     },
     async snapshot({ timeoutMs = snapshotTimeoutMs, signal } = {}) {
       return (await caller.ask({ method: 'POST', path: '/v1/snapshot' }, timeoutMs, signal)) as SnapshotResponse

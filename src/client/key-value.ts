@@ -35,7 +35,7 @@ export interface KeyValue {
   /** Rejects with ConditionFailedError when a condition was given and did not hold. */
   set(key: string, value: unknown, options?: WriteOptions): Promise<Applied>
   /** As `set`; that there was no such key is in the result. */
-  delete(key: string, options?: WriteOptions): Promise<Applied>
+  delete(key: string, options?: Omit<WriteOptions, 'ifNoneMatch'>): Promise<Applied>
   /** In the order of the keys, asked for page by page: each page is a read of its own. The time of the options bounds a page. */
   list<Value = unknown>(options?: ListOptions): AsyncIterable<KvItem & { readonly value: Value }>
 }

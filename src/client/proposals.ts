@@ -8,6 +8,8 @@ import { afterEarlier, SidecarError } from './error.ts'
 import { mayGetBetter } from './patience.ts'
 import { malformed } from './read-answer.ts'
 
+const maxKeyLength = 255
+
 export interface ProposeOptions extends CallOptions {
   /** Idempotency key, 1 to 255 visible ASCII characters: of all proposals under one key, a single one takes effect. A new one by default. */
   readonly key?: string
@@ -19,7 +21,7 @@ export interface ProposeOptions extends CallOptions {
 
 export async function propose(caller: Caller, command: unknown, options: ProposeOptions): Promise<unknown> {
   const isBytes = command instanceof Uint8Array
-  const { query, headers } = about(options, isBytes ? 'application/octet-stream' : 'application/json')
+  const { query, headers } = about(options, isBytes ? 'application/octet-stream' : 'application/json', maxKeyLength)
   const body = isBytes ? bytesOf(command) : jsonOf(command)
   return await caller.insist({ method: 'POST', path: '/v1/commands', query, headers, body, proposes: true }, options)
 }
@@ -31,7 +33,7 @@ export async function proposeBatch(
   options: ProposeOptions,
 ): Promise<readonly (Applied | Committed | SidecarError)[]> {
   if (commands.length === 0) return []
-  const { query, headers } = about(options, 'application/x-ndjson')
+  const { query, headers } = about(options, 'application/x-ndjson', maxKeyLength - '/10000'.length)
   const body = `${commands.map(jsonOf).join('\n')}\n`
   const shape = { method: 'POST', path: '/v1/commands/batch', body, proposes: true } as const
   const lines: Line[] = commands.map(() => null)
@@ -92,23 +94,29 @@ function readBatch(answer: unknown, count: number): readonly (Applied | SidecarE
   })
 }
 
-/** Makes the key of this call, to be used by each of its attempts. */
-function about({ key = randomUUID(), wait, traceparent }: ProposeOptions, contentType: string) {
+/** With the key of this call, to be used by each of its attempts. */
+function about({ key, wait, traceparent }: ProposeOptions, contentType: string, maxLength: number) {
   return {
     query: wait === undefined ? {} : { wait },
     headers: {
       'content-type': contentType,
-      ...idempotencyKey(key),
+      ...idempotencyKey(key, maxLength),
       ...(traceparent === undefined ? {} : { traceparent }),
     },
   }
 }
 
-export function idempotencyKey(key: string = randomUUID()): { readonly 'idempotency-key': string } {
-  if (/^[!-~]{1,255}$/.test(key)) return { 'idempotency-key': key }
-  throw new TypeError(
-    `Cannot use ${JSON.stringify(key)} as an idempotency key: it has 1 to 255 visible ASCII characters`,
-  )
+/** Makes a key where none is given. */
+export function idempotencyKey(
+  key: string = randomUUID(),
+  maxLength = maxKeyLength,
+): { readonly 'idempotency-key': string } {
+  if (!/^[!-~]+$/.test(key) || key.length > maxLength) {
+    const wanted = `it has 1 to ${maxLength} visible ASCII characters`
+    throw new TypeError(`Cannot use ${JSON.stringify(key)} as an idempotency key: ${wanted}`)
+  }
+  // One that begins as a quoted string would be taken for one.
+  return { 'idempotency-key': key.startsWith('"') ? `"${key.replace(/["\\]/g, '\\$&')}"` : key }
 }
 
 export function jsonOf(value: unknown): string {

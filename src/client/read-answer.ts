@@ -10,7 +10,7 @@ export function resultOf(answer: Answer, proposes: boolean): unknown {
   return parse(answer, proposes)
 }
 
-/** What a problem may hold besides, for some codes. */
+/** What a problem may hold besides, with some codes. */
 interface Extensions {
   /** Of `compacted`. */
   readonly firstIndex?: unknown
@@ -27,7 +27,7 @@ export function errorOf(answer: Answer, proposes: boolean): SidecarError {
   const details = {
     code: problem.code ?? 'malformed-answer',
     outcome: problem.outcome ?? (problem.code === undefined ? doubt : null),
-    status,
+    status: problem.status ?? status,
     committed: placeOf(problem),
     retryAfterMs: Number.isFinite(seconds) ? seconds * 1_000 : null,
   }

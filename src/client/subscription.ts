@@ -5,7 +5,7 @@ import type { Caller } from './caller.ts'
 import { SidecarError } from './error.ts'
 import { EventParser, type ServerEvent } from './event-stream.ts'
 import { Patience } from './patience.ts'
-import { malformed } from './read-answer.ts'
+import { errorOf, malformed } from './read-answer.ts'
 
 export interface Subscription {
   readonly path: string
@@ -38,6 +38,8 @@ export async function* subscribe(
       const parser = new EventParser()
       for await (const chunk of body) {
         for (const event of parser.push(chunk)) {
+          // A stream that is under way has no other way to say why it cannot go on.
+          if (event.type === 'error') throw errorOf({ status, retryAfter: null, text: event.data }, false)
           patience.reset()
           if (event.id !== '') lastId = event.id
           yield event

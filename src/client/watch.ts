@@ -32,12 +32,20 @@ export async function* watchCommands(
   }
 }
 
+const known: ReadonlySet<string> = new Set([
+  'leader',
+  'membership',
+  'snapshot',
+  'health',
+] satisfies ClusterEvent['type'][])
+
 export async function* watchEvents(
   caller: Caller,
   { signal }: EventsOptions,
 ): AsyncGenerator<ClusterEvent, void, undefined> {
   for await (const { type, data } of subscribe(caller, { path: '/v1/events', signal })) {
-    yield { type, data: parse(data) }
+    // A later sidecar may tell of more.
+    if (known.has(type)) yield { type, data: parse(data) } as ClusterEvent
   }
 }
 

@@ -89,13 +89,13 @@ describe('a command asks the API', () => {
     ],
     [
       ['transfer', 'n2'],
-      always(200, leader),
+      always(200, { leader }),
       { method: 'POST', path: '/v1/leader/transfer', body: '{"to":"n2"}', query: { timeout: '10000ms' } },
       'n2 leads in term 3\n',
     ],
     [
       ['transfer', '--timeout', '1s'],
-      always(200, { ...leader, self: true }),
+      always(200, { leader: { ...leader, self: true } }),
       { path: '/v1/leader/transfer', body: '{}', query: { timeout: '1000ms' } },
       'n2 (this node) leads in term 3\n',
     ],
@@ -273,7 +273,6 @@ describe('--json prints the answer of the API on one line', () => {
     [['get', 'k'], item],
     [['set', 'k', '1'], applied],
     [['delete', 'k'], applied],
-    [['transfer'], leader],
     [['skip', '41'], place],
   ]
   for (const [args, body] of cases) {
@@ -283,9 +282,11 @@ describe('--json prints the answer of the API on one line', () => {
     })
   }
 
-  it('members are a list, and list has a line for each item', async () => {
+  it('transfer names the leader, members are a list, and list has a line for each item', async () => {
     const members = await run(['members', '--json'], always(200, { members: [member('n1')] }))
     assert.equal(members.stdout, `${JSON.stringify([member('n1')])}\n`)
+    const transfer = await run(['transfer', '--json'], always(200, { leader }))
+    assert.equal(transfer.stdout, `${JSON.stringify(leader)}\n`)
     const list = await run(['list', '--json'], always(200, { items: [item, item], next: null }))
     assert.equal(list.stdout, `${JSON.stringify(item)}\n`.repeat(2))
   })
@@ -308,6 +309,7 @@ describe('--json prints the answer of the API on one line', () => {
 
 describe('what goes wrong has an exit code and one line', () => {
   const notApplied = { outcome: 'not_applied' }
+  const here = { outcome: 'committed', index: 42, term: 3 }
   const cases: readonly (readonly [readonly string[], Answers, number, string])[] = [
     [['leader'], problem(503, 'no-leader', 'No leader.'), 1, 'No leader is known: `raft-sidecar status` says why'],
     [['set', 'k', '1'], problem(507, 'storage-full', 'The disk is full.', notApplied), 1, 'The disk is full'],
@@ -331,24 +333,24 @@ describe('what goes wrong has an exit code and one line', () => {
     ],
     [
       ['set', 'k', '1', '--if-match', '3'],
-      problem(412, 'condition-failed', 'Its version is 4.', { ...notApplied, modifiedIndex: 4 }),
+      problem(412, 'condition-failed', 'Its version is 4.', { ...here, modifiedIndex: 4 }),
       7,
       'Its version is 4',
     ],
     [
       ['propose', '1'],
-      problem(409, 'command-skipped', 'It was left out.', { outcome: 'committed', index: 42, term: 3 }),
+      problem(422, 'command-skipped', 'It was left out.', here),
       1,
       'It was left out; it is committed at index 42, term 3',
     ],
     [
       ['propose', '1'],
-      problem(504, 'result-unknown', 'Nobody knows.', { outcome: 'committed', index: 42, term: 3 }),
+      problem(504, 'result-unknown', 'Nobody knows.', here),
       6,
       'Nobody knows; it is committed at index 42, term 3',
     ],
     [['skip', '3'], problem(409, 'not-poison', 'It is no poison.', notApplied), 1, 'It is no poison'],
-    [['transfer', 'n9'], problem(400, 'unknown-member', 'There is no n9.'), 1, 'There is no n9'],
+    [['transfer', 'n9'], problem(422, 'unknown-member', 'There is no n9.'), 1, 'There is no n9'],
     [
       ['propose', '1', ...quick],
       problem(504, 'commit-timeout', 'Not committed in 5 s.', { outcome: 'unknown' }),

@@ -50,14 +50,14 @@ test('a condition that did not hold is an error that knows the version', async (
     [{ modifiedIndex: 0 }, 0],
     [{}, null],
   ] as const) {
-    const { client } = await scene(t, [null, problem(412, 'condition-failed', { outcome: 'not_applied', ...more })])
+    const { client } = await scene(t, [
+      null,
+      problem(412, 'condition-failed', { outcome: 'committed', index: 42, term: 3, ...more }),
+    ])
     const error = await failure(client.kv.set('k', 1, { ifMatch: 41 }))
     assert(error instanceof ConditionFailedError)
     // The answer is that to the command itself: the attempt that broke off leaves nothing open.
-    assert.deepEqual(
-      [error.code, error.outcome, error.modifiedIndex],
-      ['condition-failed', 'not_applied', modifiedIndex],
-    )
+    assert.deepEqual([error.code, error.outcome, error.modifiedIndex], ['condition-failed', 'committed', modifiedIndex])
   }
 })
 

@@ -168,6 +168,12 @@ test('the sidecar is told how long the attempt may take: ten seconds at most, an
   )
 })
 
+test('a key that begins like a quoted string goes as one', async (t) => {
+  const { client, sidecar } = await scene(t, [ok(applied)])
+  for (const key of ['"a"', '"a\\', 'a"b']) await client.propose(1, { key })
+  assert.deepEqual([...keysOf(sidecar)], ['"\\"a\\""', '"\\"a\\\\"', 'a"b'])
+})
+
 test('a signal ends the call, before it, on its way and between two attempts', async (t) => {
   const stop = new Error('enough')
   const { client, sidecar } = await scene(t, [noLeader])
@@ -198,6 +204,7 @@ test('what cannot be sent is refused before it is', async (t) => {
   for (const key of ['', 'a b', 'ü', 'x'.repeat(256)]) {
     await assert.rejects(client.propose(1, { key }), /1 to 255 visible ASCII characters/)
   }
+  await assert.rejects(client.proposeBatch([1], { key: 'x'.repeat(250) }), /1 to 249 visible ASCII characters/)
   await assert.rejects(client.propose(1, { traceparent: 'a\nb' }), (error) => !(error instanceof SidecarError))
   assert.equal(sidecar.requests.length, 0)
 })

@@ -14,7 +14,7 @@ import { failure, noLeader, problem, scene } from './client-kit.ts'
 const timestamp = '2026-11-23T05:00:00.123Z'
 
 function event(index: number, more: object = { command: { n: index } }): string {
-  return `id: ${index}\ndata: ${JSON.stringify({ index, term: 3, timestamp, ...more })}\n\n`
+  return `id: ${index}\nevent: command\ndata: ${JSON.stringify({ index, term: 3, timestamp, ...more })}\n\n`
 }
 
 /** Sends the text, and then the connection breaks off, ends in order, or stays. */
@@ -89,11 +89,12 @@ test('key, trace and skip are told, and bytes are a Buffer', async (t) => {
 
 test('a log that no longer reaches back is an error that says from where on it does, also after a break', async (t) => {
   const gone = problem(410, 'compacted', { firstIndex: 100 })
-  for (const answers of [[gone], [stream(event(5), 'break'), gone]]) {
+  const told = `event: error\ndata: ${JSON.stringify(gone.body)}\n\n`
+  for (const answers of [[gone], [stream(event(5), 'break'), gone], [stream(event(5) + told, 'end')]]) {
     const { client } = await scene(t, answers)
     const error = await failure(take(client.watch({ after: 4 }), 9))
     assert(error instanceof CompactedError)
-    assert.deepEqual([error.code, error.firstIndex], ['compacted', 100])
+    assert.deepEqual([error.code, error.firstIndex, error.status], ['compacted', 100, 410])
   }
 })
 
@@ -163,17 +164,17 @@ test('nothing is read ahead of the reader', async () => {
 
 test('events come with their name, and go on after a break', async (t) => {
   const { client, sidecar } = await scene(t, [
-    stream('event: leader\nid: 3\ndata: {"id":"n2"}\n\n', 'break'),
-    stream('event: snapshot\ndata: {"index":9}\n\n', 'stay'),
+    stream('retry: 1000\n\nevent: leader\ndata: {"leader":null,"term":3}\n\n', 'break'),
+    stream('event: weather\ndata: 1\n\nevent: health\ndata: {"ready":true,"checks":[]}\n\n', 'stay'),
   ])
   const events: unknown[] = []
   for await (const event of client.events()) if (events.push(event) === 2) break
   assert.deepEqual(events, [
-    { type: 'leader', data: { id: 'n2' } },
-    { type: 'snapshot', data: { index: 9 } },
+    { type: 'leader', data: { leader: null, term: 3 } },
+    { type: 'health', data: { ready: true, checks: [] } },
   ])
-  assert.deepEqual(sidecar.requests.map(askedAfter), [
-    ['/v1/events', undefined, undefined],
-    ['/v1/events', undefined, '3'],
-  ])
+  assert.deepEqual(
+    sidecar.requests.map(({ path }) => path),
+    ['/v1/events', '/v1/events'],
+  )
 })
