@@ -27,7 +27,7 @@ export async function openBackup(
   { timeoutMs = snapshotTimeoutMs, signal }: SnapshotOptions,
 ): Promise<Backup> {
   const call = { method: 'GET', path: '/v1/snapshot' } as const
-  const { status, header, body } = await caller.open(call, { timeoutMs, idleTimeoutMs, signal })
+  const { status, header, body, leave } = await caller.open(call, { timeoutMs, idleTimeoutMs, signal })
   const number = (name: string) => {
     const value = header(name)
     if (value !== null && /^[0-9]{1,16}$/.test(value)) return Number(value)
@@ -39,7 +39,7 @@ export async function openBackup(
     const filename = /filename="([^"/\\]+)"/.exec(header('content-disposition') ?? '')?.[1] ?? `${index}.snapshot`
     return { index, term, sizeBytes, filename, body: whole(body, sizeBytes) }
   } catch (error) {
-    for await (const _ of body) break
+    leave()
     throw error
   }
 }

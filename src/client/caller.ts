@@ -19,7 +19,7 @@ export interface Shape {
 }
 
 export interface CallOptions {
-  /** Bounds the call with its repetitions; 30,000 by default. */
+  /** Bounds the call with its repetitions, and two seconds for a sidecar that does not answer in time; 30,000 by default. */
   readonly timeoutMs?: number
   /** Ends the call with the signal's reason. What became of a command that was on its way is unknown then. */
   readonly signal?: AbortSignal
@@ -31,6 +31,11 @@ export interface CallerOptions {
   readonly token?: string | undefined
   /** Whether a sidecar that is not there at the first attempt is waited for. */
   readonly retryUnreachable: boolean
+}
+
+export interface OpenedAnswer extends StreamedAnswer {
+  /** Instead of reading the body. */
+  leave(): void
 }
 
 export const defaultTimeoutMs = 30_000
@@ -114,7 +119,7 @@ export class Caller {
       idleTimeoutMs,
       signal,
     }: { timeoutMs: number; idleTimeoutMs: number; signal?: AbortSignal | undefined },
-  ): Promise<StreamedAnswer> {
+  ): Promise<OpenedAnswer> {
     const leash = new Leash(this.#closing.signal, signal)
     const failed = (cause: unknown) => {
       leash.release()
@@ -130,7 +135,7 @@ export class Caller {
     leash.unlimit()
     const { status, header, body } = opened
     const parts = readParts(body, leash, idleTimeoutMs, failed)
-    if (status < 300) return { status, header, body: parts }
+    if (status < 300) return { status, header, body: parts, leave: () => leash.cut() }
     const chunks: Uint8Array[] = []
     for await (const chunk of parts) chunks.push(chunk)
     const answer = { status, retryAfter: header('retry-after'), text: Buffer.concat(chunks).toString() }

@@ -29,6 +29,12 @@ export class Leash {
     clearTimeout(this.#timer)
   }
 
+  /** Gives up what is under way. */
+  cut(): void {
+    this.#abort.abort(new Error('It was left'))
+    this.release()
+  }
+
   release(): void {
     clearTimeout(this.#timer)
     for (const parent of this.#parents) parent.removeEventListener('abort', this.#follow)

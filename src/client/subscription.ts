@@ -31,10 +31,13 @@ export async function* subscribe(
     try {
       const headers = { accept: 'text/event-stream', ...(lastId === '' ? {} : { 'last-event-id': lastId }) }
       const shape = { method: 'GET', path, headers, query: query?.(lastId) ?? {} } as const
-      const { status, header, body } = await caller.open(shape, { timeoutMs: openTimeoutMs, idleTimeoutMs, signal })
+      const opened = await caller.open(shape, { timeoutMs: openTimeoutMs, idleTimeoutMs, signal })
+      const { status, header, body } = opened
       isFirst = false
-      if (!header('content-type')?.startsWith('text/event-stream'))
+      if (!header('content-type')?.startsWith('text/event-stream')) {
+        opened.leave()
         throw malformed('The sidecar did not answer with a stream of events', status, false)
+      }
       const parser = new EventParser()
       for await (const chunk of body) {
         for (const event of parser.push(chunk)) {

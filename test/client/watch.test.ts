@@ -124,16 +124,21 @@ test('a signal ends it while it waits, and so does closing the client', async (t
   assert.equal((await closed).code, 'client-closed')
 })
 
-test('leaving it closes its connection', async (t) => {
-  let closed = false
+test('leaving it closes its connection, and so does an answer that is no stream', async (t) => {
+  let closed = 0
+  let isStream = true
   const { client } = await scene(t, () => (response) => {
     response.on('close', () => {
-      closed = true
+      closed++
     })
-    stream(event(1), 'stay')(response)
+    if (isStream) stream(event(1), 'stay')(response)
+    else response.writeHead(200, { 'content-type': 'text/html' }).flushHeaders()
   })
   await take(client.watch(), 1)
-  await until(() => closed, 'the connection is closed')
+  await until(() => closed === 1, 'the connection is closed')
+  isStream = false
+  await failure(take(client.watch(), 1))
+  await until(() => closed === 2, 'the other one is closed')
 })
 
 test('nothing is read ahead of the reader', async () => {
