@@ -2,7 +2,6 @@
 
 import type { StatusResponse } from '../api/schemas.ts'
 import { columns } from './columns.ts'
-import { diagnose } from './diagnosis.ts'
 import { printable } from './printable.ts'
 
 export function statusScreen(status: StatusResponse): string {
@@ -34,7 +33,7 @@ export function statusScreen(status: StatusResponse): string {
     member.lag === null ? '-' : String(member.lag),
   ])
   const table = [['MEMBER', 'ROLE', 'ADDRESS', 'REACHABLE', 'MATCH', 'LAG'], ...members]
-  return printable([...columns(facts), '', ...columns(table), '', diagnose(status), ''].join('\n'))
+  return printable([...columns(facts), '', ...columns(table), '', status.diagnosis, ''].join('\n'))
 }
 
 function snapshotOf({ snapshot }: StatusResponse): string {

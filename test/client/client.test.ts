@@ -10,7 +10,7 @@ import { createApi } from '../../src/api/server.ts'
 import { type Client, type ClientOptions, createClient, RaftSidecarError } from '../../src/client/client.ts'
 import { ProposalError, ReadError, SnapshotError } from '../../src/errors.ts'
 import { FakeBackup } from '../api/fake-backup.ts'
-import { FakeNode, timestampMs } from '../api/fake-node.ts'
+import { appliedAt, FakeNode } from '../api/fake-node.ts'
 import { apiOptions, kvOf, type RunningApi, startApi, until } from '../api/running-api.ts'
 
 const timestamp = '2026-11-23T05:00:00.123Z'
@@ -113,7 +113,7 @@ test('what never entered the log is repeated within the timeout', async (t) => {
     let failures = 1
     node.onPropose = async () => {
       if (failures-- > 0) throw new ProposalError(code, 'not_applied', 'Not now.')
-      return { index: 43, term: 4, timestampMs, result: null }
+      return appliedAt(43, { term: 4, result: null })
     }
     assert.equal((await client.propose(1)).index, 43)
   }

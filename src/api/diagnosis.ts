@@ -1,11 +1,13 @@
 // What is wrong with a cluster, as one node sees it, in one sentence: the worst thing first.
 
-import type { StatusResponse } from '../api/schemas.ts'
+import type { StatusResponse } from './schemas.ts'
+
+type Status = Omit<StatusResponse, 'diagnosis'>
 
 /** So many entries may be on their way to the state machine of a healthy, busy node. */
 const usualApplyBacklog = 10_000
 
-export function diagnose(status: StatusResponse): string {
+export function diagnose(status: Status): string {
   const { members, leader, holdsQuorum, applierBlocked, observerBlocked } = status
   const voters = members.filter((member) => member.role === 'voter')
   const reachable = voters.filter((member) => member.self || member.reachable).length
@@ -40,7 +42,7 @@ export function diagnose(status: StatusResponse): string {
 }
 
 /** Null when everybody who is reached speaks to this node. */
-function refused({ id, members }: StatusResponse): string | null {
+function refused({ id, members }: Status): string | null {
   const silent = members.filter((member) => member.refusal !== null)
   const first = silent[0]?.refusal
   if (first === undefined || first === null) return null
