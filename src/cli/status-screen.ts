@@ -2,7 +2,6 @@
 
 import type { Status } from '../client/client.ts'
 import { columns } from './columns.ts'
-import { diagnose } from './diagnosis.ts'
 import { memberTable } from './member-table.ts'
 import { printable } from './printable.ts'
 
@@ -26,7 +25,7 @@ export function statusScreen(status: Status): string {
     ['Snapshot', snapshotOf(status)],
     ['Waiting', `${status.pendingProposals} ${status.pendingProposals === 1 ? 'proposal' : 'proposals'}`],
   ]
-  return printable([...columns(facts), '', ...memberTable(status.members), '', diagnose(status), ''].join('\n'))
+  return printable([...columns(facts), '', ...memberTable(status.members), '', status.diagnosis, ''].join('\n'))
 }
 
 function snapshotOf({ snapshot }: Status): string {

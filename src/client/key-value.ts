@@ -1,6 +1,6 @@
 // The key-value store of the sidecar (STATE_MACHINE=kv).
 
-import type { KvItem } from '../api/schemas.ts'
+import type { KvItem, KvListResponse } from '../api/schemas.ts'
 import type { Applied } from './answers.ts'
 import type { Caller, CallOptions } from './caller.ts'
 import { SidecarError } from './error.ts'
@@ -68,12 +68,6 @@ export function createKeyValue(caller: Caller): KeyValue {
   }
 }
 
-interface Page {
-  readonly items: readonly KvItem[]
-  /** Where the next page goes on after; null: there is none. */
-  readonly next: string | null
-}
-
 async function* list<Value>(
   caller: Caller,
   options: ListOptions,
@@ -86,7 +80,7 @@ async function* list<Value>(
   }
   for (let after: string | null | undefined = options.after; after !== null; ) {
     const query = after === undefined ? fixed : { ...fixed, after }
-    const page = (await caller.insist({ method: 'GET', path: '/v1/kv', query }, options)) as Page
+    const page = (await caller.insist({ method: 'GET', path: '/v1/kv', query }, options)) as KvListResponse
     yield* page.items as readonly (KvItem & { readonly value: Value })[]
     after = page.next
   }

@@ -10,17 +10,9 @@ export function resultOf(answer: Answer, proposes: boolean): unknown {
   return parse(answer, proposes)
 }
 
-/** What a problem may hold besides, with some codes. */
-interface Extensions {
-  /** Of `compacted`. */
-  readonly firstIndex?: unknown
-  /** Of `condition-failed`. */
-  readonly modifiedIndex?: unknown
-}
-
 export function errorOf(answer: Answer, proposes: boolean): SidecarError {
   const { status, retryAfter } = answer
-  const problem = (parse(answer, proposes) ?? {}) as Partial<ProblemResponse> & Extensions
+  const problem = (parse(answer, proposes) ?? {}) as Partial<ProblemResponse>
   const message = problem.detail ?? `The sidecar answered with ${status}`
   const doubt: Outcome | null = proposes ? 'unknown' : null
   const seconds = retryAfter === null ? Number.NaN : Number(retryAfter)
@@ -32,10 +24,8 @@ export function errorOf(answer: Answer, proposes: boolean): SidecarError {
     retryAfterMs: Number.isFinite(seconds) ? seconds * 1_000 : null,
   }
   const { firstIndex, modifiedIndex } = problem
-  if (details.code === 'compacted' && typeof firstIndex === 'number')
-    return new CompactedError(message, firstIndex, details)
-  if (details.code === 'condition-failed')
-    return new ConditionFailedError(message, typeof modifiedIndex === 'number' ? modifiedIndex : null, details)
+  if (details.code === 'compacted' && firstIndex !== undefined) return new CompactedError(message, firstIndex, details)
+  if (details.code === 'condition-failed') return new ConditionFailedError(message, modifiedIndex ?? null, details)
   return new SidecarError(message, details)
 }
 

@@ -1,5 +1,6 @@
 // What was committed, in log order, each command once; and what happens to the cluster.
 
+import type { LoggedCommand as LoggedResponse } from '../api/schemas.ts'
 import type { ClusterEvent, LoggedCommand } from './answers.ts'
 import type { Caller } from './caller.ts'
 import { malformed } from './read-answer.ts'
@@ -50,11 +51,11 @@ export async function* watchEvents(
 }
 
 function readCommand(text: string): LoggedCommand {
-  const item = parse(text) as Partial<LoggedCommand> & { readonly bytes?: unknown }
+  const item = parse(text) as Partial<LoggedResponse> | null
   const { index, term, timestamp, key = null, traceparent = null, skipped = false, bytes } = item ?? {}
   if (index === undefined || term === undefined || timestamp === undefined)
     throw malformed('The sidecar sent something else than a command', 200, false)
-  const command = typeof bytes === 'string' ? Buffer.from(bytes, 'base64') : item.command
+  const command = typeof bytes === 'string' ? Buffer.from(bytes, 'base64') : item?.command
   return { index, term, timestamp, key, traceparent, command, skipped }
 }
 

@@ -1,8 +1,11 @@
 // The status of a healthy follower of three, to be changed by each test.
 
-import type { Member, Status } from '../../src/client/client.ts'
+import { diagnose } from '../../src/api/diagnosis.ts'
+import type { StatusResponse } from '../../src/api/schemas.ts'
 
-export function member(id: string, change: Partial<Member> = {}): Member {
+type MemberResponse = StatusResponse['members'][number]
+
+export function member(id: string, change: Partial<MemberResponse> = {}): MemberResponse {
   return {
     id,
     peerAddress: `${id}.example:4000`,
@@ -17,8 +20,8 @@ export function member(id: string, change: Partial<Member> = {}): Member {
   }
 }
 
-export function statusOf(change: Partial<Status> = {}): Status {
-  return {
+export function statusOf(change: Partial<StatusResponse> = {}): StatusResponse {
+  const status: Omit<StatusResponse, 'diagnosis'> = {
     cluster: 'orders',
     version: '0.1.0',
     id: 'n1',
@@ -45,4 +48,5 @@ export function statusOf(change: Partial<Status> = {}): Status {
     checks: [{ name: 'leader', ok: true, why: null }],
     ...change,
   }
+  return { ...status, diagnosis: diagnose(status) }
 }

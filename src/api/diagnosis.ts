@@ -1,12 +1,14 @@
 // What is wrong with a cluster, as one node sees it, in one sentence: the worst thing first.
 
-import type { Status } from '../client/client.ts'
+import type { StatusResponse } from './schemas.ts'
+
+type Status = Omit<StatusResponse, 'diagnosis'>
 
 /** So many entries may be on their way to the state machine of a healthy, busy node. */
 const usualApplyBacklog = 10_000
 
 export function diagnose(status: Status): string {
-  const { members, leader, holdsQuorum, applierBlocked, observerBlocked, poison = null } = status
+  const { members, leader, holdsQuorum, applierBlocked, observerBlocked, poison } = status
   const voters = members.filter((member) => member.role === 'voter')
   const reachable = voters.filter((member) => member.self || member.reachable).length
   const needed = Math.floor(voters.length / 2) + 1
