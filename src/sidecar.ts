@@ -133,6 +133,8 @@ async function assemble(
       cluster: config.cluster,
       version,
       maxCommandBytes: config.maxCommandBytes,
+      maxPendingBytes: config.maxPendingBytes,
+      leaseReads: false,
       kv: machines.kv,
       validateCommand: machines.kv === null ? null : validateKvCommand,
       readyChecks: () => readyChecks(node),
