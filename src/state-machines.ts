@@ -87,6 +87,7 @@ async function createApplication(
     random: Math.random,
     timeoutMs,
     signer,
+    recheck: () => applier.doubt(),
     observer: log(logger, 'leadership'),
   })
   closing.push(

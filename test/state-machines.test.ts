@@ -27,14 +27,19 @@ interface Subject {
   readonly requests: readonly Request[]
   readonly lines: readonly { readonly msg: string }[]
   answerWith(status: number): void
+  /** It says by now, when asked, at which command it is. */
+  standAt(position: number): void
 }
 
 async function withMachines(settings: Record<string, string>, run: (subject: Subject) => Promise<void>): Promise<void> {
   const requests: Request[] = []
   let status = 204
+  let position: number | null = null
   const server = await startServer((request, body, response) => {
     requests.push({ line: `${request.method} ${request.url}`, headers: request.headers, body })
-    response.writeHead(request.url === '/raft/position' ? 404 : status).end()
+    if (request.url === '/raft/apply' && position !== null) position = 1
+    if (request.url !== '/raft/position') response.writeHead(status).end()
+    else response.writeHead(position === null ? 404 : 200).end(JSON.stringify({ position }))
   })
   const env = { NODE_ID: 'n1', MEMBERS: 'n1=10.0.0.1:4000', CLUSTER: 'orders', DATA_DIR: '/data', ...settings }
   const config = loadConfig({ ...env, APP_URL: `${server.url}/raft` }, { workingDirectory: '/nowhere' })
@@ -48,7 +53,10 @@ async function withMachines(settings: Record<string, string>, run: (subject: Sub
     const answerWith = (next: number) => {
       status = next
     }
-    await run({ machines, log, requests, lines, answerWith })
+    const standAt = (index: number) => {
+      position = index
+    }
+    await run({ machines, log, requests, lines, answerWith, standAt })
   } finally {
     await machines.applier.close()
     await machines.watcher?.close()
@@ -69,11 +77,11 @@ for (const stateMachine of ['app', 'kv'] as const) {
       assert.deepEqual(new Set(requests.map(({ line }) => line)), new Set(['GET /healthz']))
       answerWith(204)
       await until(() => fed.appliedIndex === 1)
-      // It may have been restarted, but nothing is known of leadership yet.
       machines.leadership?.tell({ event: 'acquired', leader: { id: 'n1' }, term: 3 })
       await until(() => requests.some(({ line }) => line === 'POST /raft/leadership'))
       const lines = requests.map(({ line }) => line).filter((line) => line !== 'GET /healthz')
-      assert.deepEqual(lines, ['GET /raft/position', 'POST /raft/apply', 'POST /raft/leadership'])
+      // Right before it hears that it leads, it is asked whether it still holds everything.
+      assert.deepEqual(lines, ['GET /raft/position', 'POST /raft/apply', 'GET /raft/position', 'POST /raft/leadership'])
       for (const { headers, body } of requests)
         new Webhook(secret).verify(body, headers as Record<string, string>, { jsonParse: false })
       const names = requests.map(({ headers }) => String(headers['webhook-id']))
@@ -99,6 +107,22 @@ test('an application that failed and is found again hears anew who leads', async
     assert.equal(news()[1], news()[0])
     assert.equal(news()[0], '{"event":"changed","leader":"n2","term":3,"fencingToken":3}')
     assert.ok(lines.some(({ msg }) => /answered 500/.test(msg)))
+  })
+})
+
+test('an application that forgot everything meanwhile hears that it leads once it holds everything again', async () => {
+  await withMachines({ STATE_MACHINE: 'app' }, async ({ machines, log, requests, standAt }) => {
+    standAt(0)
+    machines.applier.start(log, noEvents)
+    machines.applier.commit(1)
+    await until(() => machines.applier.appliedIndex === 1)
+    standAt(0)
+    machines.leadership?.tell({ event: 'acquired', leader: { id: 'n1' }, term: 3 })
+    await until(() => requests.length === 5)
+    assert.deepEqual(
+      requests.map(({ line }) => line.split('/raft/')[1]),
+      ['position', 'apply', 'position', 'apply', 'leadership'],
+    )
   })
 })
 

@@ -27,13 +27,18 @@ export interface ApplierOptions {
   readonly observer?: ApplierObserver
   /** Nothing is asked of the machine while it is not known to be healthy. */
   readonly gate?: HealthGate | null
-  /** The machine had failed, or lost some of its state, and holds by now all that was committed when it was found again: it may have been restarted. */
+  /** The machine failed, lost some of its state, or was doubted, and holds all that was committed when it was found again: it may have been restarted. */
   readonly onRecovered?: () => void
   /** The log or a snapshot is damaged: nothing more is delivered, and this process must not serve. */
   readonly onFatal: (error: FatalError) => void
 }
 
-export function createApplier(options: ApplierOptions): Applier {
+export interface DeliveringApplier extends Applier {
+  /** Where the machine is, is asked again as soon as nothing is under way; `onRecovered` follows once it holds what it should. */
+  doubt(): void
+}
+
+export function createApplier(options: ApplierOptions): DeliveringApplier {
   return new Delivery(options)
 }
 
@@ -62,7 +67,7 @@ type Phase =
   | 'restoring'
   | 'closed'
 
-class Delivery implements Applier {
+class Delivery implements DeliveringApplier {
   readonly #machine: StateMachine
   readonly #clock: Pick<Clock, 'after' | 'defer'>
   readonly #limits: BatchLimits
@@ -103,8 +108,10 @@ class Delivery implements Applier {
   #retryIsDue = false
   /** Where the log began when an obstacle was met. */
   #firstIndexMet = 1
-  /** Since it was last asked where it is. */
+  /** Since it last answered where it is. */
   #hasFailed = false
+  /** Where it is, is to be asked before anything else. */
+  #isDoubted = false
   /** What the machine holds once it has made up for what it may have lost; null: nothing. */
   #recoversAt: number | null = null
   #inFlight: Promise<void> | null = null
@@ -161,6 +168,12 @@ class Delivery implements Applier {
     }
   }
 
+  doubt(): void {
+    this.#isDoubted = true
+    this.#hasFailed = true
+    this.#pump()
+  }
+
   snapshot(): Promise<MachineSnapshot | null> {
     const picture = this.#pictures.wish()
     this.#servePictures()
@@ -194,6 +207,7 @@ class Delivery implements Applier {
 
   #ask(): void {
     if (this.#isGated()) return
+    this.#isDoubted = false
     this.#phase = 'asking'
     this.#machine.position().then(
       (position) => {
@@ -273,6 +287,10 @@ class Delivery implements Applier {
 
   #pump(): void {
     if (this.#phase !== 'idle' || this.#closing !== null || this.#isGated()) return
+    if (this.#isDoubted) {
+      this.#ask()
+      return
+    }
     if (this.#recoversAt !== null && this.appliedIndex >= this.#recoversAt) {
       this.#recoversAt = null
       this.#onRecovered()

@@ -1,5 +1,6 @@
 // Tells the application who leads, beside its batches and never in their way: in order, one request at a time, until it is acknowledged. News that
-// newer ones overtook are left out, but never the `lost` that takes back an `acquired` which the application may have heard.
+// newer ones overtook are left out, but never the `lost` that takes back an `acquired` which the application may have heard; and no
+// `acquired` goes to an application that was not found, right before, to hold what it should: it may have been restarted.
 
 import type { Clock } from '../node/ports.ts'
 import type { NodeId } from '../raft/entry.ts'
@@ -23,6 +24,8 @@ export interface LeadershipHookOptions {
   readonly random: () => number
   readonly timeoutMs: number
   readonly signer: WebhookSigner | null
+  /** Finds out whether the application still holds what it should, and calls `repeat` when it does. */
+  readonly recheck: () => void
   readonly observer?: Pick<ApplierObserver, 'obstructed' | 'resumed'>
 }
 
@@ -45,6 +48,7 @@ export class LeadershipHook {
   readonly #path: string
   readonly #clock: Pick<Clock, 'after' | 'unixMs'>
   readonly #signer: WebhookSigner | null
+  readonly #recheck: () => void
   readonly #obstacle: Obstacle
   /** What holds now; null: nothing was told yet. */
   #current: LeadershipNews | null = null
@@ -56,18 +60,20 @@ export class LeadershipHook {
   #lost: Message | null = null
   /** To be sent after it: the newest there is. */
   #newest: Message | null = null
-  #phase: 'idle' | 'sending' | 'waiting' | 'closed' = 'idle'
+  /** held: for the application to be found whole. */
+  #phase: 'idle' | 'sending' | 'waiting' | 'held' | 'closed' = 'idle'
   /** The application may have been restarted while a message was under way. */
   #isRepeatDue = false
   #closing: Promise<void> | null = null
   #cancelSlowTimer: () => void = () => {}
   #rested: () => void = () => {}
 
-  constructor({ url, clock, random, timeoutMs, signer, observer }: LeadershipHookOptions) {
+  constructor({ url, clock, random, timeoutMs, signer, recheck, observer }: LeadershipHookOptions) {
     const { origin, pathname } = new URL(url)
     this.#path = `${pathname.replace(/\/+$/, '')}/leadership`
     this.#clock = clock
     this.#signer = signer
+    this.#recheck = recheck
     this.#client = new HookClient({ origin, clock, timeoutMs, maxResponseBytes, signer })
     const quiet = { obstructed() {}, resumed() {} }
     this.#obstacle = new Obstacle(clock, random, { ...(observer ?? quiet), restoring() {} })
@@ -77,23 +83,20 @@ export class LeadershipHook {
     if (this.#closing !== null) return
     this.#current = news
     this.#enqueue(news)
-    if (this.#phase === 'idle') this.#send()
+    if (this.#phase === 'idle' || this.#phase === 'held') this.#send()
   }
 
-  /** The application failed, and is found again: it may have been restarted, and know nothing. */
+  /** The application is found to hold what it should; what it was told it may not know any more. */
   repeat(): void {
     if (this.#closing !== null) return
     if (this.#phase === 'sending') {
       this.#isRepeatDue = true
       return
     }
-    this.#acknowledged = null
-    if (this.#current !== null && this.#lost === null && this.#newest === null) {
-      const { event } = this.#current
-      this.#newest = this.#message(event === 'lost' ? 'changed' : event, this.#current)
-    }
-    this.#stopWaiting()
-    this.#send()
+    this.#remind()
+    this.#obstacle.stopTimer()
+    this.#cancelSlowTimer()
+    this.#send(true)
   }
 
   /** What is due still goes out, if the application takes it soon. */
@@ -113,7 +116,8 @@ export class LeadershipHook {
       })
     }
     this.#phase = 'closed'
-    this.#stopWaiting()
+    this.#obstacle.stopTimer()
+    this.#cancelSlowTimer()
     await this.#client.close()
   }
 
@@ -129,17 +133,31 @@ export class LeadershipHook {
     }
   }
 
+  /** Whatever holds now is news again. */
+  #remind(): void {
+    this.#acknowledged = null
+    if (this.#current === null || this.#lost !== null || this.#newest !== null) return
+    const { event } = this.#current
+    this.#newest = this.#message(event === 'lost' ? 'changed' : event, this.#current)
+  }
+
   #message(event: LeadershipNews['event'], { leader, term }: LeadershipNews): Message {
     return { event, leader: leader?.id ?? null, term, name: `leadership-${term}-${this.#signer?.moment() ?? 0}` }
   }
 
-  #send(): void {
+  #send(isWhole = false): void {
     // What changed and changed back is no news.
     if (this.#newest !== null && this.#lost === null && isSame(this.#newest, this.#acknowledged)) this.#newest = null
     const message = this.#lost ?? this.#newest
     if (message === null) {
       this.#phase = 'idle'
       this.#rested()
+      return
+    }
+    if (message.event === 'acquired' && !isWhole) {
+      this.#phase = 'held'
+      this.#rested()
+      this.#recheck()
       return
     }
     this.#phase = 'sending'
@@ -169,7 +187,8 @@ export class LeadershipHook {
     switch (outcome.type) {
       case 'taken':
         this.#acknowledge(message)
-        if (isRepeatDue) this.repeat()
+        if (isRepeatDue) this.#remind()
+        this.#send()
         break
       case 'not-offered':
         this.#disbelieve()
@@ -195,7 +214,6 @@ export class LeadershipHook {
     if (message.event === 'lost') this.#mayBelieve = false
     if (this.#lost === message) this.#lost = null
     if (this.#newest === message) this.#newest = null
-    this.#send()
   }
 
   /** An application without the hook has heard nothing. */
@@ -208,11 +226,6 @@ export class LeadershipHook {
   #meet(kind: ObstacleKind, reason: string, retryAfterMs: number): void {
     this.#phase = 'waiting'
     this.#obstacle.meet(kind, `Cannot tell the application who leads: ${reason}`, retryAfterMs, () => this.#send())
-  }
-
-  #stopWaiting(): void {
-    this.#obstacle.stopTimer()
-    this.#cancelSlowTimer()
   }
 }
 

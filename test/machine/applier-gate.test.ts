@@ -242,3 +242,55 @@ test('one that never failed has nothing to recover from', async () => {
   }
   assert.deepEqual(recoveries, [])
 })
+
+test('one that is doubted is asked where it is, and has recovered once it holds everything', async () => {
+  const { machine, log, clock, recoveries, applier, start } = setUp()
+  log.append(...commands(1, 3))
+  start()
+  applier.commit(3)
+  await clock.settle()
+  machine.takeCalls()
+  applier.doubt()
+  await clock.settle()
+  assert.deepEqual(machine.takeCalls(), ['position'])
+  assert.deepEqual(recoveries, [3])
+  machine.knownPosition = 0
+  applier.doubt()
+  await clock.settle()
+  assert.deepEqual(machine.takeCalls(), ['position', '0: 1 2 3'])
+  assert.deepEqual(recoveries, [3, 3])
+})
+
+test('one that is doubted while a batch is in flight is asked before the next one', async () => {
+  const { machine, log, clock, recoveries, applier, start } = setUp({ maxBatchCommands: 1 })
+  log.append(...commands(1, 3))
+  start()
+  await clock.settle()
+  machine.holds = true
+  applier.commit(3)
+  await clock.settle()
+  applier.doubt()
+  applier.doubt()
+  await clock.settle()
+  assert.deepEqual(machine.takeCalls(), ['position', '0: 1'])
+  machine.holds = false
+  machine.release()
+  await clock.settle()
+  assert.deepEqual(machine.takeCalls(), ['position', '1: 2', '2: 3'])
+  assert.deepEqual(recoveries, [3])
+})
+
+test('one that is doubted and does not answer is asked again by the backoff', async () => {
+  const { machine, clock, recoveries, applier, start } = setUp()
+  start()
+  await clock.settle()
+  machine.knownPosition = new Error('refused')
+  applier.doubt()
+  await clock.settle()
+  assert.deepEqual(clock.dueInMs, [100])
+  assert.match(applier.blocked ?? '', /refused/)
+  machine.knownPosition = 0
+  await clock.advance(100)
+  assert.deepEqual(recoveries, [0])
+  assert.equal(applier.blocked, null)
+})

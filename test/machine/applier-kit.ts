@@ -1,11 +1,11 @@
 // An applier in a test's hands: a machine that answers by script, a cursor in memory, and everything that is told of them.
 
 import type { FatalError } from '../../src/errors.ts'
-import { createApplier } from '../../src/machine/applier.ts'
+import { createApplier, type DeliveringApplier } from '../../src/machine/applier.ts'
 import type { CursorStore } from '../../src/machine/cursor.ts'
 import type { Health, HealthGate } from '../../src/machine/health.ts'
 import type { ApplyOutcome, RestoreOutcome, Snapshot, StateMachine } from '../../src/machine/state-machine.ts'
-import type { Applier, ApplierEvents } from '../../src/node/ports.ts'
+import type { ApplierEvents } from '../../src/node/ports.ts'
 import type { Entry } from '../../src/raft/entry.ts'
 import { collect, FakeClock, FakeLog, jsonEntry } from './fixtures.ts'
 
@@ -179,7 +179,7 @@ export function setUp({
   const fatal: FatalError[] = []
   /** How far the machine was each time that it was found again. */
   const recoveries: number[] = []
-  const applier: Applier = createApplier({
+  const applier: DeliveringApplier = createApplier({
     machine,
     clock,
     random,

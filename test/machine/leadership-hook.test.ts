@@ -45,26 +45,37 @@ interface Subject {
   readonly hook: LeadershipHook
   readonly clock: FakeClock
   readonly alarms: readonly string[]
+  /** How often it was to be found out whether the application is whole. */
+  rechecks(): number
 }
 
-async function withHook(run: (subject: Subject) => Promise<void>, random = () => 1): Promise<void> {
+/** The application is found whole whenever that is asked, unless the test does it by `repeat`. */
+async function withHook(
+  run: (subject: Subject) => Promise<void>,
+  { random = () => 1, isWhole = true }: { readonly random?: () => number; readonly isWhole?: boolean } = {},
+): Promise<void> {
   const app = new Application()
   const server = await startServer((request, body, response) => app.take(request.url ?? '', body, response))
   const fake = new FakeClock()
   const alarms: string[] = []
-  const hook = new LeadershipHook({
+  let rechecks = 0
+  const hook: LeadershipHook = new LeadershipHook({
     url: `${server.url}/raft/`,
     clock: { after: fake.after, unixMs: () => someUnixMs },
     random,
     timeoutMs,
     signer: null,
+    recheck: () => {
+      rechecks++
+      if (isWhole) hook.repeat()
+    },
     observer: {
       obstructed: (kind, sentence) => alarms.push(`${kind}: ${sentence}`),
       resumed: () => alarms.push('resumed'),
     },
   })
   try {
-    await run({ app, hook, clock: fake, alarms })
+    await run({ app, hook, clock: fake, alarms, rechecks: () => rechecks })
   } finally {
     const closed = hook.close()
     await fake.advance(1000)
@@ -212,21 +223,24 @@ const waits: readonly [name: string, answer: Answer, random: () => number, waitM
 ]
 for (const [name, answer, random, waitsMs] of waits) {
   test(`after ${name} the news come again in ${waitsMs.join(', ')} ms`, async () => {
-    await withHook(async (subject) => {
-      const { app, hook, clock, alarms } = subject
-      app.script.push(...waitsMs.map(() => answer))
-      hook.tell(acquired(3))
-      for (const [i, waitMs] of waitsMs.entries()) {
-        await rested(subject, i + 1)
-        assert.deepEqual(clock.dueInMs, [waitMs])
-        await clock.advance(waitMs)
-      }
-      await rested(subject, waitsMs.length + 1)
-      assert.ok(app.heard.every((each) => each === 'acquired n1 3'))
-      assert.equal(alarms.length, 2)
-      assert.match(alarms[0] ?? '', /: Cannot tell the application who leads: /)
-      assert.equal(alarms[1], 'resumed')
-    }, random)
+    await withHook(
+      async (subject) => {
+        const { app, hook, clock, alarms } = subject
+        app.script.push(...waitsMs.map(() => answer))
+        hook.tell(acquired(3))
+        for (const [i, waitMs] of waitsMs.entries()) {
+          await rested(subject, i + 1)
+          assert.deepEqual(clock.dueInMs, [waitMs])
+          await clock.advance(waitMs)
+        }
+        await rested(subject, waitsMs.length + 1)
+        assert.ok(app.heard.every((each) => each === 'acquired n1 3'))
+        assert.equal(alarms.length, 2)
+        assert.match(alarms[0] ?? '', /: Cannot tell the application who leads: /)
+        assert.equal(alarms[1], 'resumed')
+      },
+      { random },
+    )
   })
 }
 
@@ -328,6 +342,62 @@ test('one that may have been restarted while it was told hears it once more', as
     await rested(subject, 2)
     assert.deepEqual(app.heard, ['changed n2 4', 'changed n2 4'])
   })
+})
+
+test('that it leads is told to an application only when it was found whole right before, at each try anew', async () => {
+  await withHook(
+    async (subject) => {
+      const { app, hook, clock, rechecks } = subject
+      hook.tell(acquired(3))
+      await clock.advance(600_000)
+      assert.deepEqual(app.heard, [])
+      assert.equal(rechecks(), 1)
+      app.script.push(503)
+      hook.repeat()
+      await rested(subject, 1)
+      await clock.advance(600_000)
+      assert.equal(app.heard.length, 1)
+      assert.equal(rechecks(), 2)
+      hook.repeat()
+      await rested(subject, 2)
+      assert.deepEqual(app.heard, ['acquired n1 3', 'acquired n1 3'])
+      assert.equal(rechecks(), 2)
+    },
+    { isWhole: false },
+  )
+})
+
+test('one that is not found whole hears that it lost what it had, and who leads, all the same', async () => {
+  await withHook(
+    async (subject) => {
+      const { app, hook } = subject
+      hook.tell(acquired(3))
+      hook.tell(lost('n2', 4))
+      await rested(subject, 1)
+      hook.tell(acquired(5))
+      hook.repeat()
+      await rested(subject, 2)
+      hook.tell(lost(null, 5))
+      await rested(subject, 3)
+      hook.tell(acquired(7))
+      hook.tell(lost('n3', 8))
+      await rested(subject, 4)
+      assert.deepEqual(app.heard, ['changed n2 4', 'acquired n1 5', 'lost null 5', 'changed n3 8'])
+    },
+    { isWhole: false },
+  )
+})
+
+test('closing does not wait for an application to be found whole', async () => {
+  await withHook(
+    async ({ app, hook }) => {
+      hook.tell(acquired(3))
+      await hook.close()
+      hook.repeat()
+      assert.deepEqual(app.heard, [])
+    },
+    { isWhole: false },
+  )
 })
 
 test('there is nothing to repeat before anything is known', async () => {

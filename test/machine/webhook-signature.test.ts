@@ -157,7 +157,8 @@ test('the question for the health and the news of leadership are signed, too', a
     gate.watch(() => {})
     await until(() => received.length === 1)
     await gate.close()
-    const hook = new LeadershipHook({ url, clock, random: () => 1, timeoutMs: 1000, signer })
+    const options = { url, clock, random: () => 1, timeoutMs: 1000, signer }
+    const hook: LeadershipHook = new LeadershipHook({ ...options, recheck: () => hook.repeat() })
     hook.tell({ event: 'acquired', leader: { id: 'n1' }, term: 3 })
     await until(() => received.length === 2)
     await hook.close()
