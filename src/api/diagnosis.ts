@@ -8,7 +8,7 @@ type Status = Omit<StatusResponse, 'diagnosis'>
 const usualApplyBacklog = 10_000
 
 export function diagnose(status: Status): string {
-  const { members, leader, holdsQuorum, applierBlocked, observerBlocked } = status
+  const { members, leader, holdsQuorum, applierBlocked, observerBlocked, poison } = status
   const voters = members.filter((member) => member.role === 'voter')
   const reachable = voters.filter((member) => member.self || member.reachable).length
   const needed = Math.floor(voters.length / 2) + 1
@@ -25,6 +25,10 @@ export function diagnose(status: Status): string {
   if (leader.self && !holdsQuorum) return `No quorum: ${leader.id} was elected, but no majority confirms it; ${count}.`
   if (status.isStorageFull)
     return `The disk of ${status.id} is full: it takes no commands until there is room; free some space, it goes on by itself.`
+  if (poison !== null) {
+    const why = poison.reason.replace(/[.!]$/, '')
+    return `Delivery stops before command ${poison.index}, which the application refuses for good: ${why}; \`raft-sidecar skip ${poison.index}\` leaves it out on every node.`
+  }
   if (applierBlocked !== null) return `Commands are not applied: ${sentence(applierBlocked)}`
   if (observerBlocked !== null) return `The application is not told of commands: ${sentence(observerBlocked)}`
   if (refusals !== null) return refusals

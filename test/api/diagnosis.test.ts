@@ -25,6 +25,10 @@ describe('what is wrong, in one sentence', () => {
       'No quorum: n1 was elected, but no majority confirms it; 1 of 3 members reachable, 2 are needed.',
     ],
     [{ applierBlocked: 'the application answered 404' }, 'Commands are not applied: the application answered 404.'],
+    [
+      { poison: { index: 41, reason: 'no such account.' }, applierBlocked: 'also this' },
+      'Delivery stops before command 41, which the application refuses for good: no such account; `raft-sidecar skip 41` leaves it out on every node.',
+    ],
     [{ observerBlocked: 'it answered 404.' }, 'The application is not told of commands: it answered 404.'],
     [
       { members: [member('n1'), member('n2'), member('n3', down)] },
