@@ -71,9 +71,12 @@ export class Exchange {
     return Buffer.concat(chunks)
   }
 
-  /** Ends the connection, wherever the exchange is. */
-  cut(): void {
+  /** Ends the connection, wherever the exchange is; resolves when the other side is told so. */
+  async cut(): Promise<void> {
+    if (this.#request.closed) return
+    const closed = new Promise<void>((resolve) => this.#request.once('close', () => resolve()))
     this.#request.destroy()
+    await closed
   }
 
   #noAnswer(error: unknown): NoAnswer {

@@ -8,8 +8,13 @@ import { Log } from './log.ts'
 import { type Options, readOptions, UsageError, usage } from './options.ts'
 import { Subject } from './subject.ts'
 
+export interface Output {
+  say(line: string): void
+  complain(line: string): void
+}
+
 /** Returns the exit code. */
-export async function main(argv: readonly string[], say: (line: string) => void = console.log): Promise<number> {
+export async function main(argv: readonly string[], { say, complain }: Output = stdio): Promise<number> {
   try {
     const options = readOptions(argv)
     if (options === null) {
@@ -19,7 +24,7 @@ export async function main(argv: readonly string[], say: (line: string) => void 
     return await examine(options, say)
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
-    console.error(`${error.message}\n\n${usage}`)
+    complain(`${error.message}\n\n${usage}`)
     return 64
   }
 }
@@ -87,6 +92,7 @@ function heading({ url, commands, areOwnCommands }: Options, start: number): str
   return `${url}, from index ${start + 1} on, with ${kind}`
 }
 
+const stdio: Output = { say: (line) => console.log(line), complain: (line) => console.error(line) }
 const words = { ok: 'ok      ', failed: 'FAILED  ', skipped: 'skipped ' } as const
 
 function line({ check, status, sentence }: Finding): string {

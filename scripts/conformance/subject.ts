@@ -88,6 +88,12 @@ export class Subject {
     return { position, digest: (await this.snapshotsAreRepeatable()) ? await this.#digest() : null }
   }
 
+  /** An application hears that a connection has ended in its own time: questions on connections that come after it give it some. */
+  async stateAfterCut(): Promise<State> {
+    for (let asked = 0; asked < 3; asked++) await this.hooks.position({ apart: true })
+    return await this.state()
+  }
+
   /** Throws Skip where it offers none. */
   async snapshot(): Promise<TakenSnapshot> {
     const snapshot = await this.hooks.snapshot()
@@ -169,7 +175,7 @@ function notTaken(
         `that is where it should be, so that it had to take them`
       )
     case 'poison':
-      return `It refuses command ${outcome.index} for good (422 ${clipped(outcome.reason)}): delivery would stop there`
+      return `It refuses command ${outcome.index} for good (422 ${outcome.reason}): delivery would stop there`
     default:
       return outcome.reason
   }

@@ -26,7 +26,7 @@ export const faults: readonly Check[] = [
         await exchange.write(body.subarray(body.length / 2))
         subject.resultsOf(await subject.hooks.endApply(exchange, batch), batch)
       } finally {
-        exchange.cut()
+        await exchange.cut()
       }
       return subject.tellsPosition ? undefined : 'it tells no position: only that it takes the batch was seen'
     },
@@ -40,8 +40,8 @@ export const faults: readonly Check[] = [
       const body = applyBody(subject.log.before(first(batch)), batch)
       const exchange = subject.hooks.beginApply(body, batch)
       await exchange.write(body.subarray(0, body.length - 40))
-      exchange.cut()
-      const changed = difference(before, await subject.state())
+      await exchange.cut()
+      const changed = difference(before, await subject.stateAfterCut())
       if (changed !== null) {
         throw new Failure(
           `Of the batch ${range(batch)} the last 40 bytes never came, but ${changed}: apply when the whole request is there`,
@@ -60,7 +60,7 @@ export const faults: readonly Check[] = [
       const body = applyBody(subject.log.before(first(batch)), batch)
       const exchange = subject.hooks.beginApply(body, batch)
       await exchange.write(body)
-      exchange.cut()
+      await exchange.cut()
       const remedy = 'it is tried again after a time-out, and must be held against the position of that very moment'
       const outcome = await subject.deliver(batch)
       if (outcome.type === 'elsewhere') {

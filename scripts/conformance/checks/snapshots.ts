@@ -4,7 +4,7 @@ import type { Entry } from '../../../src/raft/entry.ts'
 import type { Check } from '../check.ts'
 import { Failure, Skip } from '../finding.ts'
 import type { OpenedSnapshot, TakenSnapshot } from '../hooks.ts'
-import { difference, last, range, type Subject } from '../subject.ts'
+import { difference, range, type Subject } from '../subject.ts'
 
 const neverCompacted =
   'no snapshot hook: the log is never compacted, and an application that comes back empty is fed all of it'
@@ -76,8 +76,8 @@ export const snapshots: readonly Check[] = [
       ] as const) {
         const exchange = subject.hooks.beginRestore(old.position)
         await exchange.write(old.body.subarray(0, size))
-        exchange.cut()
-        const changed = difference(before, await subject.state())
+        await exchange.cut()
+        const changed = difference(before, await subject.stateAfterCut())
         if (changed === null) continue
         throw new Failure(
           `It got ${what}, then the connection ended, and ${changed}: put the new state in the place of the old one when the last byte is there`,
@@ -114,6 +114,7 @@ export const snapshots: readonly Check[] = [
     claim: 'commands in one batch and one at a time give the same answers and the same state',
     async run({ subject }) {
       const old = await taken(subject)
+      if (!subject.restoresWell) throw new Skip('it takes a restore to compare, and that is not to be relied on here')
       const behind = subject.log.append(6)
       await subject.take(behind)
       const together = await taken(subject)
@@ -121,9 +122,11 @@ export const snapshots: readonly Check[] = [
       for (const command of behind) {
         await subject.retake([command], 'Alone, and before with others in one batch,')
       }
-      const when = `Commands ${range(behind)} came one at a time, and before in one batch: now`
-      if (subject.restoresWell) await expectSnapshot(subject, together, when)
-      else await subject.expectPosition(together.position, when)
+      await expectSnapshot(
+        subject,
+        together,
+        `Commands ${range(behind)} came one at a time, and before in one batch: now`,
+      )
       return undefined
     },
   },
@@ -172,6 +175,6 @@ async function expectSnapshot(subject: Subject, expected: TakenSnapshot, when: s
   expectAt(found.position, expected.position, `${when} its snapshot`)
   if (!(await subject.snapshotsAreRepeatable()) || found.body.equals(expected.body)) return
   throw new Failure(
-    `${when} its snapshot has ${found.body.length} bytes that are not the ${expected.body.length} of the one at ${last(subject.log.behind(0)).index >= expected.position ? expected.position : 0}: restore all of the state, and nothing beside it`,
+    `${when} its snapshot is another one (${found.body.length} bytes, and it was ${expected.body.length}): restore all of the state, and nothing beside it`,
   )
 }
