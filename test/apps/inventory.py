@@ -51,7 +51,7 @@ def decide(database, command):
     if operation == "reserve" and stock < quantity:
         return {"ok": False, "reason": "not enough in stock", "stock": stock}
     stock += quantity if operation == "receive" else -quantity
-    database.execute("INSERT INTO stock VALUES (?1, ?2) ON CONFLICT DO UPDATE SET quantity = ?2", (article, stock))
+    database.execute("INSERT INTO stock VALUES (?1, ?2) ON CONFLICT (article) DO UPDATE SET quantity = ?2", (article, stock))
     return {"ok": True, "stock": stock}
 
 
@@ -81,8 +81,8 @@ class Store:
         with contextlib.closing(self._connect()) as database:
             # A power cut may take back the last transactions, but data and position together: they are delivered again.
             database.execute("PRAGMA journal_mode = WAL")
-            database.execute("CREATE TABLE IF NOT EXISTS stock (article TEXT PRIMARY KEY, quantity INTEGER NOT NULL) STRICT")
-            database.execute("CREATE TABLE IF NOT EXISTS applied (position INTEGER NOT NULL) STRICT")
+            database.execute("CREATE TABLE IF NOT EXISTS stock (article TEXT PRIMARY KEY, quantity INTEGER NOT NULL)")
+            database.execute("CREATE TABLE IF NOT EXISTS applied (position INTEGER NOT NULL)")
             database.execute("INSERT INTO applied SELECT 0 WHERE NOT EXISTS (SELECT * FROM applied)")
 
     def apply(self, after, commands):
