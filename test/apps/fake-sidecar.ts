@@ -9,6 +9,7 @@ import { text } from 'node:stream/consumers'
 
 interface Logged {
   readonly index: number
+  readonly term: number
   readonly timestamp: string
   readonly command: unknown
 }
@@ -31,10 +32,12 @@ export class FakeSidecar {
   readonly log: Logged[] = []
   /** Cluster time of the next command. */
   nowMs = Date.parse('2026-01-01T00:00:00.000Z')
-  /** While set, proposals are answered 503. */
+  /** While set, whatever it is asked is answered 503. */
   leaderless = false
   /** While set, proposals are committed, and the connection ends before they are answered. */
   losesAnswers = false
+  /** Calls that came meanwhile. */
+  refused = 0
   /** Reads that were asked for behind a barrier. */
   barriers = 0
   readonly #lost = new EventEmitter()
@@ -46,6 +49,7 @@ export class FakeSidecar {
   async listen(): Promise<string> {
     const server = createServer(async (request, response) => {
       const body = await text(request)
+      if (this.leaderless) this.refused++
       const answer = this.leaderless ? noLeader : await this.#answer(`${request.method} ${request.url}`, body, request)
       if (this.losesAnswers) {
         response.destroy()
@@ -91,7 +95,7 @@ export class FakeSidecar {
   append(command: unknown): number {
     // Indexes may skip: the log of a real sidecar holds more than commands.
     const index = (this.log.at(-1)?.index ?? 0) + (this.log.length % 5 === 4 ? 2 : 1)
-    this.log.push({ index, timestamp: new Date(this.nowMs).toISOString(), command })
+    this.log.push({ index, term: 1, timestamp: new Date(this.nowMs).toISOString(), command })
     return index
   }
 

@@ -370,6 +370,8 @@ def is_batch(batch):
 
 
 class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+
     def handle_error(self, request, client_address):
         # A sidecar that went away in the middle of something is an everyday matter.
         if not isinstance(sys.exc_info()[1], OSError):
