@@ -20,6 +20,8 @@ export function whyNoPython(): string | false {
 
 export interface InventoryOptions {
   readonly directory: string
+  /** Any free one by default. */
+  readonly port?: number
   readonly sidecarUrl?: string
   readonly secrets?: string
 }
@@ -34,11 +36,14 @@ export class Inventory {
   }
 
   /** `directory` holds its database; the process ends with the test. */
-  static async start(t: TestContext, { directory, sidecarUrl, secrets }: InventoryOptions): Promise<Inventory> {
+  static async start(
+    t: TestContext,
+    { directory, port = 0, sidecarUrl, secrets }: InventoryOptions,
+  ): Promise<Inventory> {
     const database = join(directory, 'inventory.db')
     const sidecar = sidecarUrl === undefined ? [] : ['--sidecar', sidecarUrl]
     const script = join(import.meta.dirname, 'inventory.py')
-    const process = spawn('python3', [script, '--port', '0', '--database', database, ...sidecar], {
+    const process = spawn('python3', [script, '--port', String(port), '--database', database, ...sidecar], {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: { ...globalThis.process.env, APP_SECRET: secrets ?? '' },
     })
