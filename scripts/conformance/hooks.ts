@@ -35,7 +35,10 @@ export interface OpenedSnapshot {
 }
 
 type Headers = Readonly<Record<string, string>>
-type Call = Pick<ExchangeOptions, 'method' | 'headers' | 'sizeBytes' | 'agent'> & { readonly hook: string }
+type Call = Pick<ExchangeOptions, 'method' | 'headers' | 'sizeBytes' | 'agent'> & {
+  readonly hook: string
+  readonly timeoutMs?: number
+}
 
 const nothing = Buffer.alloc(0)
 const json = { 'content-type': 'application/json' }
@@ -54,10 +57,6 @@ export class Hooks {
 
   get url(): string {
     return this.#options.url
-  }
-
-  get timeoutMs(): number {
-    return this.#options.timeoutMs
   }
 
   /** Null: not offered. `apart`: by a connection of its own. */
@@ -90,7 +89,9 @@ export class Hooks {
   /** The body is for the caller to write, by a connection of its own. */
   beginApply(body: Buffer, commands: readonly Entry[]): Exchange {
     const headers = { ...json, ...this.signed(this.applyId(commands), body) }
-    return this.#begin({ method: 'POST', hook: '/apply', headers, sizeBytes: body.length })
+    // Something else may be waited for while it is on its way, and must not outlast it.
+    const timeoutMs = 2 * this.#options.timeoutMs
+    return this.#begin({ method: 'POST', hook: '/apply', headers, sizeBytes: body.length, timeoutMs })
   }
 
   async endApply(exchange: Exchange, commands: readonly Entry[]): Promise<ApplyOutcome> {
@@ -175,7 +176,7 @@ export class Hooks {
 
   #begin({ hook, ...call }: Call): Exchange {
     const { url, timeoutMs } = this.#options
-    return new Exchange({ ...call, url: new URL(`${url}${hook}`), timeoutMs })
+    return new Exchange({ timeoutMs, ...call, url: new URL(`${url}${hook}`) })
   }
 
   async #ask(call: Call, body: Uint8Array): Promise<AppAnswer> {
