@@ -11,6 +11,7 @@ import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { Input, Save, Work } from '../raft/work.ts'
 import { Acquaintances } from './acquaintances.ts'
 import { CommittedLog } from './committed-log.ts'
+import { confirmRead } from './confirmed-read.ts'
 import type {
   AppliedCommand,
   Backup,
@@ -333,11 +334,14 @@ export class RaftNode implements Node {
     // Read from the clock now, after the question came: as of an older time, a lease proves nothing of this one.
     const nowMs = this.#options.clock.monotonicMs()
     const leased = mode === 'lease' && this.#state !== 'stopped' ? this.#raft.leaseReadIndex(nowMs) : null
-    if (leased !== null) return this.#reads.barrierAt(leased, this.appliedIndex, nowMs, timeoutMs)
-    const read = this.#reads.barrier(nowMs, timeoutMs)
+    const reading =
+      leased === null
+        ? this.#reads.barrier(nowMs, timeoutMs)
+        : this.#reads.barrierAt(leased, this.appliedIndex, nowMs, timeoutMs)
     if (this.#state === 'stopped') this.#reads.abandon()
-    else this.#scheduleTurn()
-    return read
+    else if (leased === null) this.#scheduleTurn()
+    const { applier, clock } = this.#options
+    return confirmRead(reading, { applier, reads: this.#reads, clock, deadlineMs: nowMs + timeoutMs })
   }
 
   async waitApplied(index: number, timeoutMs: number): Promise<void> {
