@@ -88,7 +88,7 @@ class LedgerReader {
 
   #key(line: string): void {
     const [, index, term, timestampMs, digest, key, answer] =
-      /^k (\d+) (\d+) (\d+) ([jb][A-Za-z0-9+/]{22}) ([\x21-\x7e]{1,255}) (.+)$/.exec(line) ?? []
+      /^k (\d+) (\d+) (\d+) ([jb][A-Za-z0-9+/]{22}) ([\x21-\x7e]{1,255}) (.+)$/s.exec(line) ?? []
     if (digest === undefined || key === undefined || answer === undefined) throw this.#wrong('is no key')
     const id = { term: Number(term), index: Number(index) }
     const last = this.#keys.at(-1)
@@ -97,7 +97,7 @@ class LedgerReader {
   }
 
   #skip(line: string): void {
-    const [, index, at, term, reasonJson] = /^s (\d+) (\d+) (\d+) (".*")$/.exec(line) ?? []
+    const [, index, at, term, reasonJson] = /^s (\d+) (\d+) (\d+) (".*")$/s.exec(line) ?? []
     if (reasonJson === undefined) throw this.#wrong('is no skip')
     this.#skips.push({
       index: Number(index),

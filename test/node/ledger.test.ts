@@ -184,10 +184,10 @@ test('A picture is of its index: what came later is not in it, and what comes la
 })
 
 test('Through a snapshot it comes out as it went in, in chunks of any size', async () => {
-  const payload = encodeSkip(3, 'bad "line"\nof two')
+  const payload = encodeSkip(3, 'bad "line"\nof two\u2028or three')
   const written = [keyed('a'), keyed('~!"'), keyed('c'), { kind: 'skip', payload } as const, keyed('d'.repeat(255))]
   const ledger = ledgerOf(written)
-  ledger.answered(logOf(written), ['é\n', 'x'.repeat(5000), null])
+  ledger.answered(logOf(written), ['é\n\u2028\u2029\r', 'x'.repeat(5000), null])
   const picture = ledger.picture(5)
   for (const chunkBytes of [1, 7, 100, 100_000]) assert.deepEqual(await recoded(picture, chunkBytes), picture)
   const restored = new Ledger(roomy, (await recoded(picture)) ?? undefined)
