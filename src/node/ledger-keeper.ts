@@ -63,7 +63,7 @@ export class LedgerKeeper {
       () => `The ledger of the snapshot at ${index} is of ${picture?.index}`,
     )
     const before = this.#ledger
-    this.#ledger = new Ledger(limits, picture ?? { index, keys: [], skips: [] })
+    this.#ledger = await Ledger.of(picture ?? { index, keys: [], skips: [] }, limits, () => this.giveWay())
     for (const { id, answer } of picture?.keys ?? []) {
       if (answer.type !== 'unknown') continue
       this.#recall(id.index)
