@@ -33,6 +33,8 @@ export interface ProposalsOptions {
   readonly appliedIndex: () => number
 }
 
+const snapshotSentence = 'this node has got a snapshot in place of the entries that it may be among'
+
 interface Pending extends NewProposal {
   readonly sequence: number
   readonly wait: 'applied' | 'committed'
@@ -44,6 +46,8 @@ interface Pending extends NewProposal {
   handedTerm: number
   /** Where the entry stands that came before it under its key, in the log of the leader that it was handed to; null: it is none such. */
   first: EntryId | null
+  /** A snapshot stands where its entry may be: whoever refuses it now does not prove that it is in no log. */
+  isInDoubt: boolean
   committed: CommittedCommand | null
   readonly resolve: (command: AppliedCommand) => void
   readonly reject: (error: ProposalError) => void
@@ -123,6 +127,7 @@ export class Proposals {
         queuedMs: nowMs,
         handedTerm: 0,
         first: null,
+        isInDoubt: false,
         committed: null,
         resolve,
         reject,
@@ -200,11 +205,11 @@ export class Proposals {
     if (pending === undefined || pending.handedTerm !== term || pending.committed !== null) return
     if (reason === 'tail-full') {
       const sentence = 'Cannot take another proposal: the leader has too much uncommitted'
-      this.#fail(pending, 'too-many-proposals', 'not_applied', sentence)
+      this.#refuse(pending, 'too-many-proposals', sentence)
     } else {
       const sentence =
         "Cannot take another proposal: the leader's disk is full, and no other voter with room could take over"
-      this.#fail(pending, 'storage-full', 'not_applied', sentence)
+      this.#refuse(pending, 'storage-full', sentence)
     }
   }
 
@@ -215,10 +220,11 @@ export class Proposals {
       if (pending.handedTerm === 0 || pending.handedTerm > term || pending.committed !== null) continue
       if (pending.key !== null) {
         // Once more does no harm: if it is in the log, the leader knows its key.
+        pending.isInDoubt = true
         this.requeue(pending.sequence, pending.handedTerm, nowMs)
         continue
       }
-      const sentence = `Handed to the leader of term ${pending.handedTerm}; this node has got a snapshot in place of the entries that it may be among`
+      const sentence = `Handed to the leader of term ${pending.handedTerm}; ${snapshotSentence}`
       this.#fail(pending, 'leadership-lost', 'unknown', sentence)
     }
   }
@@ -284,12 +290,7 @@ export class Proposals {
         const sentence = `Committed at index ${committed.index}; the state machine has not applied it yet`
         this.#fail(pending, 'apply-pending', 'committed', sentence)
       } else if (isQueued) {
-        this.#fail(
-          pending,
-          'no-leader',
-          'not_applied',
-          'Cannot propose: no leader that could take it was found in time',
-        )
+        this.#refuse(pending, 'no-leader', 'Cannot propose: no leader that could take it was found in time')
       } else {
         this.#fail(
           pending,
@@ -305,7 +306,7 @@ export class Proposals {
   /** The process is about to stop: what was never handed over goes back at once. */
   refuseQueued(): void {
     for (const pending of this.#queued)
-      this.#fail(pending, 'shutting-down', 'not_applied', 'Cannot propose: this node is shutting down')
+      this.#refuse(pending, 'shutting-down', 'Cannot propose: this node is shutting down')
     this.#queued = []
   }
 
@@ -392,6 +393,8 @@ export class Proposals {
   }
 
   #commit(pending: Pending, committed: CommittedCommand): void {
+    // One in doubt turned up in the log, and is not to be proposed once more.
+    if (pending.isInDoubt) this.#queued = this.#queued.filter((queued) => queued !== pending)
     this.#committedCount += 1
     pending.committed = committed
     if (pending.wait !== 'committed') return
@@ -403,6 +406,12 @@ export class Proposals {
     this.#remove(pending)
     this.#appliedCount += 1
     pending.resolve({ ...committed, result })
+  }
+
+  /** It is in no log, as far as can be said. */
+  #refuse(pending: Pending, code: ProposalErrorCode, sentence: string): void {
+    if (!pending.isInDoubt) this.#fail(pending, code, 'not_applied', sentence)
+    else this.#fail(pending, 'leadership-lost', 'unknown', `${sentence}; ${snapshotSentence}`)
   }
 
   #failUnknown(pending: Pending, why: string): void {
