@@ -119,8 +119,12 @@ export class Ledger {
     return index === undefined ? null : this.at(index)
   }
 
+  get hasSkips(): boolean {
+    return this.#skips.size > 0
+  }
+
   isSkipped(index: number): boolean {
-    return this.#skips.size > 0 && this.#skips.has(index)
+    return this.hasSkips && this.#skips.has(index)
   }
 
   skipOf(index: number): Skip | null {

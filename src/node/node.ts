@@ -642,6 +642,12 @@ export class RaftNode implements Node {
   }
 
   #applied(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[] | null): void {
+    this.#guard(() => this.#takeAnswers(appliedIndex, entries, results))
+  }
+
+  #takeAnswers(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[] | null): void {
+    // Nobody is told what an application answered that has gone its own way.
+    if (this.#options.watcher === null) this.#delivered(this.#options.applier, entries)
     if (results !== null) {
       const kept = this.#keeper.ledger.answered(entries, results)
       if (kept.length > 0) this.#options.results?.append(kept)
@@ -649,7 +655,6 @@ export class RaftNode implements Node {
     this.#proposals.applied(entries, results, this.#options.clock.monotonicMs())
     this.#reads.applied(appliedIndex)
     if (entries.length > 0) this.#options.observer.event({ type: 'applied', commands: entries.length })
-    if (this.#options.watcher === null) this.#delivered(this.#options.applier, entries)
   }
 
   #restored(appliedIndex: number): void {
@@ -665,7 +670,7 @@ export class RaftNode implements Node {
 
   #delivered(applier: Applier, entries: readonly Entry[]): void {
     if (applier !== this.#application) return
-    this.#poisoned.delivered(entries)
+    this.#poisoned.delivered(entries, this.#keeper.ledger)
     this.#reportLeadership()
   }
 
