@@ -634,10 +634,13 @@ export class RaftNode implements Node {
     return this.#raft.cachedEntries(from, through, maxBytes) ?? this.#options.storage.read(from, through, maxBytes)
   }
 
-  /** For the state machine: not before the one that the log begins behind is this node's own. */
+  /** For the state machine: not before the one that the log begins behind is this node's own, which by then may be another one than at first. */
   async #openInstalled(): Promise<StoredSnapshot | null> {
-    await this.#installation.durable
-    await this.#keeper.loaded
+    for (let awaited: Promise<void> | null = null; awaited !== this.#installation.durable; ) {
+      awaited = this.#installation.durable
+      await awaited
+      await this.#keeper.loaded
+    }
     return this.#state === 'stopped' ? null : await this.#options.storage.openSnapshot()
   }
 
