@@ -10,7 +10,7 @@ import { LedgerKeeper } from '../../src/node/ledger-keeper.ts'
 import type { StoredSnapshot } from '../../src/node/ports.ts'
 import { encodeSkip } from '../../src/node/skip.ts'
 import type { Entry } from '../../src/raft/entry.ts'
-import { encodeEntry } from '../raft/entries.ts'
+import { encodeEntry, snapshotOf } from '../raft/entries.ts'
 import { entryOf, otherOrigin } from './node-kit.ts'
 
 const limits = { maxKeys: 100_000, maxAnswerBytes: 10_000 }
@@ -31,13 +31,16 @@ async function snapshotAt(index: number, ready: Promise<void> = Promise.resolve(
   const parts: Uint8Array[] = []
   for await (const part of encodeLedger(ledger.picture(index), async () => {})) parts.push(part)
   return {
-    header: { lastIncluded: { term: 1, index } },
+    file: { lastIncluded: { term: 1, index }, sizeBytes: 0, checksum: 0 },
+    header: { ...snapshotOf(1, index), machinePosition: index },
     async *ledger() {
       await ready
       yield* parts
     },
+    read: async () => 0,
+    async *body() {},
     async close() {},
-  } as Partial<StoredSnapshot> as StoredSnapshot
+  }
 }
 
 class Bench {
