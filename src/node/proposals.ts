@@ -165,14 +165,26 @@ export class Proposals {
     this.#queued.push(pending)
   }
 
-  /** The leader of this term holds an entry under its key, there; null: of another command. */
-  repeated(sequence: number, term: number, first: EntryId | null, nowMs: number): void {
+  /**
+   * The leader of this term holds an entry under its key, there; null: of another command. `isCurrent`: no leader of a later term is known, so that
+   * what is committed here by now is in its log, too.
+   */
+  repeated(sequence: number, term: number, first: EntryId | null, isCurrent: boolean, nowMs: number): void {
     const pending = this.#pending.get(sequence)
     if (pending === undefined || pending.handedTerm !== term || pending.committed !== null) return
     if (first === null) {
       const sentence = `Cannot propose under the key ${pending.key}: it was given to another command before`
       this.#fail(pending, 'idempotency-key-reused', 'not_applied', sentence)
+    } else if (isCurrent && this.#hasGivenUp(pending.key, first)) {
+      // Proposed again, it would get this very answer for ever.
+      this.#failUnknown(pending, 'its key has expired here', first)
     } else this.#follow(pending, first, nowMs)
+  }
+
+  /** What stands there is committed, and this node's ledger no longer has it: it keeps fewer keys than the leader's. */
+  #hasGivenUp(key: string | null, { index }: EntryId): boolean {
+    const ledger = this.#ledger()
+    return index <= ledger.throughIndex && (key === null || ledger.find(key)?.id.index !== index)
   }
 
   /** The ledger has seen more, or has learnt what commands answered. */
@@ -414,9 +426,9 @@ export class Proposals {
     else this.#fail(pending, 'leadership-lost', 'unknown', `${sentence}; ${snapshotSentence}`)
   }
 
-  #failUnknown(pending: Pending, why: string): void {
-    const sentence = `Applied at index ${pending.committed?.index}; what it answered is not known: ${why}`
-    this.#fail(pending, 'result-unknown', 'committed', sentence)
+  #failUnknown(pending: Pending, why: string, place: EntryId | null = pending.committed): void {
+    const sentence = `Applied at index ${place?.index}; what it answered is not known: ${why}`
+    this.#fail(pending, 'result-unknown', 'committed', sentence, place)
   }
 
   #failSkipped(pending: Pending, { index, reason }: Skip): void {
@@ -424,12 +436,17 @@ export class Proposals {
     this.#fail(pending, 'command-skipped', 'not_applied', sentence)
   }
 
-  #fail(pending: Pending, code: ProposalErrorCode, outcome: ProposalError['outcome'], message: string): void {
+  #fail(
+    pending: Pending,
+    code: ProposalErrorCode,
+    outcome: ProposalError['outcome'],
+    message: string,
+    place: EntryId | null = pending.committed,
+  ): void {
     this.#remove(pending)
     this.#failed[code] += 1
-    const { committed } = pending
-    const place = committed === null ? null : { index: committed.index, term: committed.term }
-    pending.reject(new ProposalError(code, outcome, message, place))
+    const committed = place === null ? null : { index: place.index, term: place.term }
+    pending.reject(new ProposalError(code, outcome, message, committed))
   }
 
   #remove(pending: Pending): void {

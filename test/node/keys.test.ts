@@ -205,6 +205,20 @@ test('A follower waits until the first is committed and applied here', async () 
   assert.deepEqual(waiting.value, { index: 1, term: 1, timestampMs: 1001, duplicate: true, result: 1 })
 })
 
+test('Where fewer keys are kept than by the leader, a repeat of one that is gone is not passed on for ever', async () => {
+  const kit = await follower({ ledger: { maxKeys: 1 } })
+  const entries = [entryUnder('a', 1, 1), entryUnder('b', 1, 2)]
+  await kit.receive(appendEntries({ term: 1, entries, leaderCommit: 2 }))
+  const waiting = watch(kit.node.propose(keyed('a'), timeoutMs))
+  await kit.settle()
+  const { origin } = passedOn(kit)
+  kit.forget()
+  const repeats = [{ sequence: 1, first: { term: 1, index: 1 } }]
+  await kit.receive({ type: 'ForwardRepeated', from: 'n2', to: 'n1', term: 1, origin, repeats })
+  assert.deepEqual([waiting.state, kit.sent('ForwardedProposals')], ['result-unknown/committed', []])
+  assert.deepEqual((waiting.error as { committed: unknown }).committed, { index: 1, term: 1 })
+})
+
 test('When the first one gave way to entries of another leader, its repeat is proposed again', async () => {
   const kit = await follower()
   const waiting = watch(kit.node.propose(keyed('a'), timeoutMs))
