@@ -190,7 +190,14 @@ export class Proposals {
   /** The ledger has seen more, or has learnt what commands answered. */
   ledgerChanged(nowMs: number): void {
     if (this.#byLedger.size === 0) return
-    for (const pending of [...this.#byLedger]) this.#consult(pending, nowMs)
+    const { throughIndex } = this.#ledger()
+    const appliedIndex = this.#appliedIndex()
+    for (const pending of this.#byLedger) {
+      const { committed, first } = pending
+      // Thousands may wait for one command, and this comes with every commit: what is left out meanwhile is told by `leftOut`.
+      const isReached = committed === null ? (first?.index ?? 0) <= throughIndex : committed.index <= appliedIndex
+      if (isReached) this.#consult(pending, nowMs)
+    }
   }
 
   /** Commands of which only the other nodes can tell what they answered. */
