@@ -116,6 +116,9 @@ async function assemble(
         electionTimeoutMinMs: config.electionTimeoutMinMs,
         electionTimeoutMaxMs: config.electionTimeoutMaxMs,
         heartbeatIntervalMs: config.heartbeatIntervalMs,
+        leaseReads: config.leaseReads,
+        maxClockDriftPpm: config.maxClockDriftPpm,
+        waitsAfterRestart: true,
         maxInFlightMessages: config.maxInflightAppends,
         maxLogEntries: config.maxLogEntries,
         ...bounds,
@@ -130,6 +133,8 @@ async function assemble(
       cluster: config.cluster,
       version,
       maxCommandBytes: config.maxCommandBytes,
+      maxPendingBytes: config.maxPendingBytes,
+      leaseReads: config.leaseReads,
       kv: machines.kv,
       validateCommand: machines.kv === null ? null : validateKvCommand,
       readyChecks: () => readyChecks(node),
@@ -140,6 +145,9 @@ async function assemble(
       token: config.apiToken,
     })
     const sidecar = { node, api, machines, acquaintances, unlock }
+    node.subscribe((change) => {
+      if (change.type === 'leadership') machines.leadership?.tell(change.leadership)
+    })
     try {
       await node.start()
       await api.listen()

@@ -22,6 +22,7 @@ import type {
   NodeChange,
   NodeStatus,
   ProposalCounters,
+  ReadMode,
   SnapshotView,
 } from './contract.ts'
 import { Forwarding } from './forwarding.ts'
@@ -328,8 +329,12 @@ export class RaftNode implements Node {
     return await openBackup(this.#options.storage, (error) => this.#fail(error))
   }
 
-  readBarrier(timeoutMs: number): Promise<number> {
-    const read = this.#reads.barrier(this.#options.clock.monotonicMs(), timeoutMs)
+  readBarrier(timeoutMs: number, mode: ReadMode = 'read-index'): Promise<number> {
+    // Read from the clock now, after the question came: as of an older time, a lease proves nothing of this one.
+    const nowMs = this.#options.clock.monotonicMs()
+    const leased = mode === 'lease' && this.#state !== 'stopped' ? this.#raft.leaseReadIndex(nowMs) : null
+    if (leased !== null) return this.#reads.barrierAt(leased, this.appliedIndex, nowMs, timeoutMs)
+    const read = this.#reads.barrier(nowMs, timeoutMs)
     if (this.#state === 'stopped') this.#reads.abandon()
     else this.#scheduleTurn()
     return read
@@ -649,19 +654,26 @@ export class RaftNode implements Node {
   }
 
   #takeAnswers(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[] | null): void {
-    // Nobody is told what an application answered that has gone its own way.
-    if (this.#options.watcher === null) this.#delivered(this.#options.applier, entries)
-    if (results !== null) {
+    const { applier, clock, observer } = this.#options
+    // First, since nobody is told what an application answered that has gone its own way. Further than it was delivered to: it got there by other
+    // hands.
+    if (results === null && entries.at(-1)?.index !== appliedIndex) this.#applicationMoved(applier)
+    else this.#delivered(applier, entries)
+    const nowMs = clock.monotonicMs()
+    if (results === null) {
+      this.#proposals.answersLost(appliedIndex, 'the acknowledgement of the state machine was lost')
+      this.#proposals.ledgerChanged(nowMs)
+    } else {
       const kept = this.#keeper.ledger.answered(entries, results)
       if (kept.length > 0) this.#options.results?.append(kept)
+      this.#proposals.applied(entries, results, nowMs)
     }
-    this.#proposals.applied(entries, results, this.#options.clock.monotonicMs())
     this.#reads.applied(appliedIndex)
-    if (entries.length > 0) this.#options.observer.event({ type: 'applied', commands: entries.length })
+    if (entries.length > 0) observer.event({ type: 'applied', commands: entries.length })
   }
 
   #restored(appliedIndex: number): void {
-    this.#proposals.restored(appliedIndex)
+    this.#proposals.answersLost(appliedIndex, 'the state machine was restored from a snapshot')
     this.#reads.applied(appliedIndex)
     this.#applicationMoved(this.#options.applier)
   }
