@@ -641,11 +641,12 @@ export class RaftNode implements Node {
 
   /** For the state machine: not before the one that the log begins behind is this node's own, which by then may be another one than at first. */
   async #openInstalled(): Promise<StoredSnapshot | null> {
-    for (let awaited: Promise<void> | null = null; awaited !== this.#installation.durable; ) {
-      awaited = this.#installation.durable
-      await awaited
+    let durable: Promise<void>
+    do {
+      durable = this.#installation.durable
+      await this.#installation.durable
       await this.#keeper.loaded
-    }
+    } while (durable !== this.#installation.durable)
     return this.#state === 'stopped' ? null : await this.#options.storage.openSnapshot()
   }
 
