@@ -643,15 +643,28 @@ export class RaftNode implements Node {
     return this.#raft.cachedEntries(from, through, maxBytes) ?? this.#options.storage.read(from, through, maxBytes)
   }
 
-  /** For the state machine: not before the one that the log begins behind is this node's own. */
+  /** For the state machine: not before the one that the log begins behind is this node's own, which by then may be another one than at first. */
   async #openInstalled(): Promise<StoredSnapshot | null> {
-    await this.#installation.durable
-    await this.#keeper.loaded
+    let durable: Promise<void>
+    do {
+      durable = this.#installation.durable
+      await this.#installation.durable
+      await this.#keeper.loaded
+    } while (durable !== this.#installation.durable)
     return this.#state === 'stopped' ? null : await this.#options.storage.openSnapshot()
   }
 
   #applied(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[] | null): void {
-    const nowMs = this.#options.clock.monotonicMs()
+    this.#guard(() => this.#takeAnswers(appliedIndex, entries, results))
+  }
+
+  #takeAnswers(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[] | null): void {
+    const { applier, clock, observer } = this.#options
+    // First, since nobody is told what an application answered that has gone its own way. Further than it was delivered to: it got there by other
+    // hands.
+    if (results === null && entries.at(-1)?.index !== appliedIndex) this.#applicationMoved(applier)
+    else this.#delivered(applier, entries)
+    const nowMs = clock.monotonicMs()
     if (results === null) {
       this.#proposals.answersLost(appliedIndex, 'the acknowledgement of the state machine was lost')
       this.#proposals.ledgerChanged(nowMs)
@@ -661,10 +674,7 @@ export class RaftNode implements Node {
       this.#proposals.applied(entries, results, nowMs)
     }
     this.#reads.applied(appliedIndex)
-    if (entries.length > 0) this.#options.observer.event({ type: 'applied', commands: entries.length })
-    // Further than it was delivered to: it got there by other hands.
-    if (results === null && entries.length === 0) this.#applicationMoved(this.#options.applier)
-    else this.#delivered(this.#options.applier, entries)
+    if (entries.length > 0) observer.event({ type: 'applied', commands: entries.length })
   }
 
   #restored(appliedIndex: number): void {
@@ -680,7 +690,7 @@ export class RaftNode implements Node {
 
   #delivered(applier: Applier, entries: readonly Entry[]): void {
     if (applier !== this.#application) return
-    this.#poisoned.delivered(entries)
+    this.#poisoned.delivered(entries, this.#keeper.ledger)
     this.#reportLeadership()
   }
 
