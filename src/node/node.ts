@@ -31,6 +31,7 @@ import { HandOver } from './hand-over.ts'
 import { Installation } from './installation.ts'
 import { LeadershipNews } from './leadership.ts'
 import { handLeadershipOver } from './leadership-transfer.ts'
+import type { Ledger } from './ledger.ts'
 import { encodeLedger } from './ledger-codec.ts'
 import { LedgerKeeper } from './ledger-keeper.ts'
 import type { NodeOptions } from './node-options.ts'
@@ -99,6 +100,7 @@ export class RaftNode implements Node {
       limits: { ...limits, leaderPatienceMs: raft.electionTimeoutMaxMs },
       ledger,
       appliedIndex: () => this.appliedIndex,
+      leavesOut: options.watcher === null,
     })
     this.#reads = new Reads({
       firstReadId: random48(random),
@@ -193,6 +195,11 @@ export class RaftNode implements Node {
     return this.#raft.currentTerm
   }
 
+  /** To be looked at only; another one takes its place when a snapshot is installed. */
+  get ledger(): Ledger {
+    return this.#keeper.ledger
+  }
+
   async start(): Promise<void> {
     const { storage, transport, applier, watcher, observer } = this.#options
     const { index, configuration } = this.#raft.log.configuration
@@ -206,8 +213,10 @@ export class RaftNode implements Node {
       }
       if (this.#state !== 'new') return
     }
+    const entries = this.#entries(() => this.#openInstalled())
     applier.start(
-      this.#entries(() => this.#openInstalled()),
+      // An application that only watches leaves out what it refuses for itself alone: the state machine takes every command, on every node.
+      watcher === null ? entries : withoutSkips(entries),
       {
         applied: (appliedIndex, commands, results) => this.#applied(appliedIndex, commands, results),
         rewound: () => this.#applicationMoved(applier),
@@ -828,6 +837,18 @@ export class RaftNode implements Node {
             },
           )
     this.#options.onFatal(fatal)
+  }
+}
+
+function withoutSkips(entries: CommittedEntries): CommittedEntries {
+  const { read, openSnapshot } = entries
+  return {
+    read,
+    get firstIndex() {
+      return entries.firstIndex
+    },
+    openSnapshot,
+    isSkipped: () => false,
   }
 }
 
