@@ -67,6 +67,7 @@ async function runMany(options: { from: number; seeds: number; jobs: number; kee
     reused: 0,
     resultless: 0,
     skipped: 0,
+    leasedReads: 0,
   }
   await runSeeds({
     ...options,
@@ -83,6 +84,7 @@ async function runMany(options: { from: number; seeds: number; jobs: number; kee
       total.reused += report.counts.reused
       total.resultless += report.counts.resultless
       total.skipped += report.counts.skipped
+      total.leasedReads += report.counts.leasedReads
       if (report.violation === null) return true
       total.failed++
       describeFailure(report)
@@ -94,7 +96,7 @@ async function runMany(options: { from: number; seeds: number; jobs: number; kee
     `${total.histories} histories, ${total.failed} failed; ${seconds.toFixed(1)} s, ${(total.histories / seconds).toFixed(1)} histories/s ` +
       `(${(total.ticks / 1000 / seconds).toFixed(1)} of 1,000 ticks); ${total.events} events, ${total.committed} entries committed, ` +
       `${total.acknowledged} writes acknowledged (${total.duplicates} again), ${total.reused} keys reused, ${total.resultless} results unknown, ` +
-      `${total.skipped} told of a skip, ${total.reads} reads, ${total.taken} snapshots taken, ${total.installed} installed`,
+      `${total.skipped} told of a skip, ${total.reads} reads (${total.leasedReads} by lease), ${total.taken} snapshots taken, ${total.installed} installed`,
   )
   return total.failed === 0 ? 0 : 1
 }

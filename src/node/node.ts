@@ -369,6 +369,11 @@ export class RaftNode implements Node {
     return { id, term: this.#raft.currentTerm, self, appUrl }
   }
 
+  /** What a read by lease would be of, now; null: this node holds none. */
+  leaseReadIndex(): number | null {
+    return this.#state === 'stopped' ? null : this.#raft.leaseReadIndex(this.#options.clock.monotonicMs())
+  }
+
   holdsQuorum(): boolean {
     return this.#state !== 'stopped' && this.#raft.holdsQuorum(this.#options.clock.monotonicMs())
   }

@@ -19,6 +19,8 @@ export interface ClientCounts {
   refused: number
   reads: number
   failedReads: number
+  /** By lease, at once. */
+  leasedReads: number
   duplicates: number
   /** A key that was given to another command. */
   reused: number
@@ -54,6 +56,7 @@ export class Clients {
     refused: 0,
     reads: 0,
     failedReads: 0,
+    leasedReads: 0,
     duplicates: 0,
     reused: 0,
     resultless: 0,
@@ -289,22 +292,35 @@ export class Clients {
     const key = `k${this.#random.below(this.#profile.keys)}`
     const id = this.history.called('read', key, null)
     const committedBefore = this.#ledger.commitIndex
+    const calledMs = this.#world.nowMs
+    const mode = this.#profile.raft.leaseReads && this.#random.chance(0.6) ? 'lease' : 'read-index'
     try {
-      const index = await this.#orLost(member, node.readBarrier(timeoutMs))
+      const index = await this.#orLost(member, node.readBarrier(timeoutMs, mode))
       if (index === null) return
       member.tellCommitIndex()
       this.#ledger.barrier(member.id, index, committedBefore)
-      const value = kv === null ? this.#valueInApp(member, index, key) : { json: jsonOf(kv.get(key)?.value) }
+      const value = kv === null ? this.#valueInApp(member, index, key, calledMs) : { json: jsonOf(kv.get(key)?.value) }
       if (value === null) return
       this.history.saw(id, value.json)
       this.counts.reads++
+      if (mode === 'lease' && this.#world.nowMs === calledMs) this.counts.leasedReads++
     } catch {
       this.counts.failedReads++
     }
   }
 
-  /** Null: the application lost what it had after it was read barrier's turn. */
-  #valueInApp({ app }: Member, index: number, key: string): { readonly json: string | null } | null {
+  /** Null: the application lost what it had after it said that it holds it, which it did since the read came. */
+  #valueInApp(
+    { id, app }: Member,
+    index: number,
+    key: string,
+    calledMs: number,
+  ): { readonly json: string | null } | null {
+    const { position, atMs } = app.told
+    if (!app.hidesPosition && (atMs < calledMs || position < this.#ledger.lastTaken(index))) {
+      const message = `${id} reads at ${index}; its application said that it is at ${position}, ${calledMs - atMs} ms before it was asked`
+      this.#world.violated('reads are of what the application holds', message)
+    }
     return app.position < this.#ledger.lastTaken(index) ? null : { json: app.valueOf(key) }
   }
 

@@ -29,6 +29,7 @@ import { ResultFile } from '../../src/storage/result-file.ts'
 import { snapshotName } from '../../src/storage/snapshot-file.ts'
 import { type DurableStorage, openStorage } from '../../src/storage/storage.ts'
 import type { Ledger } from './invariants/ledger.ts'
+import type { Lease } from './invariants/truth.ts'
 import { type Profile, tickMs } from './profile.ts'
 import { Application } from './world/application.ts'
 import { MachineClock } from './world/clock.ts'
@@ -257,6 +258,12 @@ export class Member {
     if (commitIndex > 0) this.#around.ledger.advanced(this.id, commitIndex)
   }
 
+  /** What it would answer a read by lease with. */
+  get lease(): Lease | null {
+    const index = this.node?.leaseReadIndex() ?? null
+    return this.node === null || index === null ? null : { id: this.id, term: this.node.currentTerm, index }
+  }
+
   knows(index: number): boolean {
     return this.node?.ledger.at(index)?.answer.type === 'known'
   }
@@ -435,7 +442,7 @@ export class Member {
   #toldLeadership({ owner, kv, watcher }: Life, leadership: Leadership): void {
     const { world, ledger } = this.#around
     if (world.trace.isTold) world.tell(this.id, `app   is told ${leadership.event} in term ${leadership.term}`)
-    const held = kv !== null && watcher === null ? null : this.app.toldPosition
+    const held = kv !== null && watcher === null ? null : this.app.told.position
     queueMicrotask(() => {
       if (!owner.isAlive) return
       this.tellCommitIndex()

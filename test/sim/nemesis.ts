@@ -42,7 +42,7 @@ export class Nemesis {
     const skew = this.#world.random('skew')
     for (const member of this.#members) {
       if (faults.has('clock-skew')) {
-        member.clock.rate = skew.between(0.8, 1.25)
+        member.clock.rate = this.#rate(skew)
         member.clock.wallOffsetMs = skew.between(-10_000, 10_000)
       }
       member.start()
@@ -52,9 +52,17 @@ export class Nemesis {
     if (this.#profile.poisonShare > 0) this.#skipPoison()
   }
 
+  /** Where leases are held, no clock drifts from true time by more than the nodes are told. */
+  #rate(skew: Random): number {
+    const { leaseReads, maxClockDriftPpm } = this.#profile.raft
+    if (!leaseReads) return skew.between(0.8, 1.25)
+    const drift = maxClockDriftPpm / 1_000_000
+    return skew.pick([1 - drift, 1 + drift, skew.between(1 - drift, 1 + drift)])
+  }
+
   /** Somebody looks after what stops delivery; more often once the faults are over. */
   #skipPoison(): void {
-    this.#world.after(this.#world.nature, this.#watch.exponential(this.#isOver ? 20 : 150), () => {
+    this.#world.after(this.#world.nature, this.#watch.exponential(this.#isOver ? 20 : 80), () => {
       void this.#watch.pick(this.#members).skipPoison()
       this.#skipPoison()
     })

@@ -144,8 +144,8 @@ export function drawProfile(seed: number, without: readonly FaultKind[] = []): P
       electionTimeoutMinMs: 150,
       electionTimeoutMaxMs: 300,
       heartbeatIntervalMs: 10 * tickMs,
-      leaseReads: false,
-      maxClockDriftPpm: 500,
+      leaseReads: random.chance(0.5),
+      maxClockDriftPpm: random.pick([500, 50_000, 200_000]),
       waitsAfterRestart: true,
       maxInFlightMessages: small ? 1 + random.below(3) : 64,
       maxMessageBytes: small ? 200 + random.below(1000) : 65_536,
@@ -175,7 +175,7 @@ export function drawProfile(seed: number, without: readonly FaultKind[] = []): P
       retries: random.pick([0, 3, 20]),
       keysExpire: ledger.maxKeys < 1_000_000 || drawn.includes('day-jump'),
     },
-    poisonShare: (machine === 'app' || hasWatcher) && random.chance(0.3) ? 0.02 : 0,
+    poisonShare: (machine === 'app' || hasWatcher) && random.chance(0.3) ? 0.04 : 0,
   }
 }
 

@@ -78,6 +78,7 @@ class Simulation {
       voters: members.filter(({ role }) => role === 'voter').map(({ id }) => id),
       isInMemory: profile.machine === 'kv',
       limits: profile.ledger,
+      leases: () => (profile.raft.leaseReads ? this.#members.flatMap((member) => member.lease ?? []) : []),
     })
     const ledger = this.#ledger
     const network = new Network(world, world.random('network'), profile.network, {

@@ -2,6 +2,7 @@
 // guarantees: the same seed is the same history, nothing real is reached, and what is broken is caught.
 
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { hunt } from '../../scripts/sim/bugs-cli.ts'
 import { runSeeds } from '../../scripts/sim/pool.ts'
@@ -87,7 +88,7 @@ for (const [what, reach] of Object.entries(reaching)) {
   })
 }
 
-/** Each by another part of the harness: the disk, the ledger's promises, completeness, reads, proposals, snapshots, memories, delivery, liveness. */
+/** Each by another part of the harness: the disk, the ledger's promises, completeness, reads, proposals, keys, leases, snapshots, memories, delivery, liveness. */
 const smoke: Readonly<Record<string, number>> = {
   'double vote after a restart': 20,
   'append not synced': 20,
@@ -106,6 +107,14 @@ const smoke: Readonly<Record<string, number>> = {
   'full disk taken for a write': 200,
   'leads on with a disk that hangs': 200,
   'emptied member let in': 200,
+  'proposals taken before every key of the log is known': 20,
+  'repeat passed off as the first': 20,
+  'ledger not taken from the snapshot': 60,
+  'keys never expire by time': 60,
+  'skips not taken from the snapshot': 200,
+  'acquired before the application has caught up': 20,
+  'read before the application has shown what it holds': 20,
+  'promises bind nobody': 200,
 }
 
 for (const [name, seeds] of Object.entries(smoke)) {
@@ -114,6 +123,18 @@ for (const [name, seeds] of Object.entries(smoke)) {
     assert.ok(report !== null)
   })
 }
+
+test('every planted bug finds its place, and the test that catches what seeds miss is there', async () => {
+  for (const { name, patches, directed } of plantedBugs) {
+    for (const { file, find } of patches) {
+      const source = await readFile(file, 'utf8')
+      assert.equal(source.split(find).length, 2, `${name}: ${file} holds its anchor once`)
+    }
+    if (directed === undefined) continue
+    const [file = '', sentence = ''] = directed.split(/: (.*)/)
+    assert.ok((await readFile(file, 'utf8')).includes(sentence.replace(/…$/, '')), `${name}: ${file} has ${sentence}`)
+  }
+})
 
 test('a bug whose anchor is gone fails loudly', async () => {
   const patches = [{ file: 'src/raft/raft.ts', find: 'this text is not there', replace: '' }]

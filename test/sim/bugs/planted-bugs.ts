@@ -229,6 +229,230 @@ export const plantedBugs: readonly PlantedBug[] = [
     "'commit-timeout',\n          'not_applied'",
   ),
 
+  // Exactly once
+  bug(
+    'proposals taken before every key of the log is known',
+    'node/hand-over.ts',
+    "if (role.name === 'leader' && this.#options.ledger().throughIndex < role.noopIndex) return",
+    '',
+  ),
+  bug(
+    'keys that are not committed yet forgotten',
+    'node/key-guard.ts',
+    'if (proposal.key === null) continue\n',
+    "if (proposal.key !== '') continue\n",
+  ),
+  bug(
+    'keys that are committed forgotten',
+    'node/key-guard.ts',
+    'const committed = this.#ledger().find(key)',
+    "const committed = this.#ledger().find('')",
+  ),
+  bug(
+    'key that comes twice in a turn appended twice',
+    'node/key-guard.ts',
+    'else if (key !== null && keys.has(key)) again.push(proposal)',
+    "else if (key !== null && keys.has('')) again.push(proposal)",
+  ),
+  {
+    ...bug(
+      'what a former term left uncommitted taken for a first',
+      'node/key-guard.ts',
+      'this.#uncommitted.clear()',
+      '',
+    ),
+    directed:
+      'test/node/key-guard.test.ts: What was appended in a former term, and may be gone, keeps no key from being appended again',
+  },
+  bugs('digest ignored', [
+    ['node/key-guard.ts', 'isCommandKind(kind) && digestOf(kind, payload) === digest', 'isCommandKind(kind)'],
+    [
+      'node/proposals.ts',
+      "return kind !== 'skip' && digestOf(kind, payload) === first.digest",
+      "return kind !== 'skip'",
+    ],
+  ]),
+  bug(
+    'another command taken for the one that is not committed yet',
+    'node/key-guard.ts',
+    'kind === proposal.kind && Buffer.compare(payload, proposal.payload) === 0',
+    'kind === proposal.kind',
+  ),
+  bug(
+    'repeat answered before the first is committed',
+    'node/proposals.ts',
+    'this.#byLedger.add(pending)\n    this.#consult(pending, nowMs)\n  }',
+    'this.#byLedger.add(pending)\n    this.#commit(pending, { ...first, timestampMs: 0, duplicate: true })\n    this.#consult(pending, nowMs)\n  }',
+  ),
+  bug(
+    'repeat passed off as the first',
+    'node/proposals.ts',
+    'this.#commit(pending, { ...id, timestampMs, duplicate: true })',
+    'this.#commit(pending, { ...id, timestampMs, duplicate: false })',
+  ),
+  {
+    ...bug(
+      'what may be in a snapshot told to be in no log',
+      'node/proposals.ts',
+      "if (!pending.isInDoubt) this.#fail(pending, code, 'not_applied', sentence)",
+      "if (pending.sequence > 0) this.#fail(pending, code, 'not_applied', sentence)",
+    ),
+    directed: 'test/node/keys.test.ts: does not say that it was not applied',
+  },
+  bug(
+    'answered by the last of those that stand in the log',
+    'node/proposals.ts',
+    'if (pending === undefined || pending.committed !== null) continue',
+    'if (pending === undefined) continue',
+  ),
+  bug(
+    'lost answer taken for the answer null',
+    'machine/progress.ts',
+    'undelivered.filter((command) => command.index <= position),\n      null,',
+    'undelivered.filter((command) => command.index <= position),\n      undelivered.filter((command) => command.index <= position).map(() => null),',
+  ),
+  {
+    ...bug(
+      'a later answer takes the place of the first',
+      'node/ledger.ts',
+      "if (this.#queue[position]?.answer.type !== 'unknown') continue",
+      '',
+    ),
+    directed:
+      'test/node/ledger.test.ts: The first answer holds, whatever a state machine says that gets the command again',
+  },
+  bug(
+    'answer learnt for another command',
+    'node/ledger.ts',
+    "if (command?.id.index !== index || command.answer.type !== 'unknown') return false",
+    "if (command?.answer.type !== 'unknown') return false",
+  ),
+  bug(
+    'answer kept for another command',
+    'node/ledger-keeper.ts',
+    'const resultJson = this.#kept.get(index)',
+    'const resultJson = this.#kept.get(index + 1) ?? this.#kept.get(index)',
+  ),
+  bug(
+    'ledger not taken from the snapshot',
+    'node/ledger-keeper.ts',
+    'await Ledger.of(picture ?? { index, keys: [], skips: [] }, limits, giveWay)',
+    'await Ledger.of({ index, keys: [], skips: picture?.skips ?? [] }, limits, giveWay)',
+  ),
+  bug(
+    'skips not taken from the snapshot',
+    'node/ledger.ts',
+    'for (const skip of picture.skips) ledger.#skips.set(skip.index, skip)',
+    '',
+  ),
+  bug(
+    'ledger of the snapshot past what is applied',
+    'node/ledger.ts',
+    'this.#queue.slice(this.#oldest, this.#positionOf(index + 1))',
+    'this.#queue.slice(this.#oldest)',
+  ),
+  bug(
+    'keys expire by the cluster time at which they were read',
+    'node/ledger.ts',
+    'const last = entries.at(-1)\n',
+    'const last = entries[0]\n',
+  ),
+  bug('keys never expire by time', 'node/ledger.ts', 'oldest.timestampMs + keyLifetimeMs <= nowMs', 'nowMs < 0'),
+  bug(
+    'one key too many kept',
+    'node/ledger.ts',
+    'this.#queue.length - this.#oldest > maxKeys ||',
+    'this.#queue.length - this.#oldest > maxKeys + 1 ||',
+  ),
+
+  // Skips
+  bugs('left out as soon as somebody asks for it', [
+    [
+      'node/ledger.ts',
+      'isSkipped(index: number): boolean {\n    return ',
+      'readonly asked = new Set<number>()\n\n  isSkipped(index: number): boolean {\n    return this.asked.has(index) || ',
+    ],
+    [
+      'node/node.ts',
+      'const payload = this.#poisoned.skipOf(index, this.#keeper.ledger.isSkipped(index))',
+      'const payload = this.#poisoned.skipOf(index, this.#keeper.ledger.isSkipped(index))\n    Reflect.get(this.#keeper.ledger, "asked").add(index)',
+    ],
+  ]),
+  bug(
+    'commands delivered before it is known what is left out',
+    'node/node.ts',
+    'this.#keeper.committed(commitIndex, entries)',
+    'this.#options.applier.commit(commitIndex)\n    this.#keeper.committed(commitIndex, entries)',
+  ),
+  bug(
+    'embedded machine leaves out what a watcher refuses',
+    'node/node.ts',
+    'watcher === null ? entries : withoutSkips(entries)',
+    'entries',
+  ),
+  bug(
+    'skip does not let a stopped delivery go on',
+    'machine/applier.ts',
+    'if (this.#refused === null || !this.#isSkipped(this.#refused.index)) return false\n    this.#refused = null\n    return true',
+    'return false',
+  ),
+  {
+    ...bugs('application that took what is left out goes on', [
+      ['node/poisoned.ts', 'if (skip !== null) throw this.#diverged(skip)', ''],
+      ['node/poisoned.ts', 'throw this.#diverged(skip)\n  }\n\n  #diverged', '}\n\n  #diverged'],
+    ]),
+    directed:
+      'test/node/skip.test.ts: A node whose application has taken what the cluster leaves out stops: its state is another than that of the others',
+  },
+
+  // Leadership
+  bug(
+    'acquired before the application has caught up',
+    'node/leadership.ts',
+    'this.#acquiredTerm === null && appliedIndex >= noopIndex',
+    'this.#acquiredTerm === null',
+  ),
+  bug(
+    'lost not told',
+    'node/leadership.ts',
+    "this.#acquiredTerm = null\n      tell('lost')",
+    'this.#acquiredTerm = null',
+  ),
+  bug(
+    'read before the application has shown what it holds',
+    'node/confirmed-read.ts',
+    'if (confirmation === null) return index',
+    'if (confirmation !== undefined) return index',
+  ),
+
+  // Leases
+  bug('promise counted from when its answer came', 'raft/lease.ts', 'sent.startedMs + leaseMs)', 's.nowMs + leaseMs)'),
+  {
+    ...bug('clocks taken to run alike', 'raft/lease.ts', '* (1 - (2 * maxClockDriftPpm) / 1_000_000)', ''),
+    directed:
+      'test/raft/lease.test.ts: from when it sent what a majority answered, for as long as they promised, less the drift of two clocks',
+  },
+  bugs('promises bind nobody', [
+    ['raft/lease.ts', 'return s.nowMs < s.boundUntilMs', 'return s.nowMs < 0'],
+    ['raft/election.ts', 'Math.max(s.nowMs, s.boundUntilMs) + spreadMs(s)', 's.nowMs + spreadMs(s)'],
+  ]),
+  bug('lease outlives a transfer', 'raft/transfer.ts', 'giveUpLease(role)', 'void giveUpLease'),
+  bug(
+    'lease held before the first commit of the term',
+    'raft/lease.ts',
+    'if (s.commitIndex < role.noopIndex) return null',
+    '',
+  ),
+  {
+    ...bug(
+      'promises forgotten over a restart',
+      'raft/lease.ts',
+      'return nowMs + electionTimeoutMinMs',
+      'return Number.NEGATIVE_INFINITY',
+    ),
+    directed: 'test/raft/lease.test.ts: keeps to what it may have promised before',
+  },
+
   // Storage
   bug(
     'append not synced',
@@ -250,8 +474,7 @@ export const plantedBugs: readonly PlantedBug[] = [
       'if (hardState) await this.#whenRoom(() => this.#metafile.save(hardState))\n',
       'if (hardState) await this.#log.append(group.entries, () => this.#pending.replacesFrom)\n    if (hardState) await this.#whenRoom(() => this.#metafile.save(hardState))\n    if (hardState) group.entries.length = 0\n',
     ),
-    directed:
-      'test/storage/crash.test.ts: after every single operation the process dies: nothing acknowledged is lost, and what is found stays',
+    directed: 'test/storage/crash.test.ts: nothing acknowledged is lost, and what is found stays',
   },
   bug(
     'torn tail accepted',
@@ -553,7 +776,7 @@ export const plantedBugs: readonly PlantedBug[] = [
       'await (known === undefined ? this.#meet(id, standing) : this.#meetAgain(id, known, standing)).durable\n',
       'void (known === undefined ? this.#meet(id, standing) : this.#meetAgain(id, known, standing)).durable\n',
     ),
-    directed: 'test/node/acquaintances.test.ts: counts once its incarnation is durable',
+    directed: 'test/node/acquaintances.test.ts: counts once its incarnation and its run are durable',
   },
 
   // Delivery

@@ -144,6 +144,13 @@ export class CommittedLog {
         )
       }
     }
+    for (const lease of this.#truth.leases()) {
+      if (lease.id === record.id || lease.index >= index) continue
+      this.#truth.world.violated(
+        'reads are not stale',
+        `${record.id} commits entry ${index}, and ${lease.id} would read by lease at ${lease.index}`,
+      )
+    }
     const committed: Committed = {
       entry,
       inTerm: record.issuedHardState.currentTerm,

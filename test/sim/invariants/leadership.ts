@@ -40,7 +40,7 @@ export class LeadershipNews {
         if (!this.#holds.delete(id)) this.#violated(`${id} has lost what it was not told to have`)
         break
       case 'changed':
-        if (leader?.self && this.#holds.has(id)) this.#violated(`${id} changes to itself, and has acquired already`)
+        if (this.#holds.has(id)) this.#violated(`${id} hears of another leader, and not that it has lost term ${term}`)
         break
       default:
         event satisfies never
@@ -54,6 +54,7 @@ export class LeadershipNews {
     const last = this.#lastAcquired.get(id) ?? 0
     if (term <= last) this.#violated(`${id} has acquired term ${term}, after term ${last}`)
     this.#lastAcquired.set(id, term)
+    if (this.#holds.has(id)) this.#violated(`${id} has acquired term ${term}, and has not lost ${this.#holds.get(id)}`)
     this.#holds.set(id, term)
     const elected = this.#firstOf(term)
     if (elected === null) {

@@ -18,7 +18,7 @@ import { Promises } from './promises.ts'
 import { meaningOf, type ReferenceMachine } from './reference-machine.ts'
 import { Saves } from './saves.ts'
 import { type DurableBytes, type SnapshotCounts, Snapshots } from './snapshots.ts'
-import { Truth } from './truth.ts'
+import { type Lease, Truth } from './truth.ts'
 
 export interface LedgerOptions {
   readonly ids: readonly NodeId[]
@@ -26,6 +26,8 @@ export interface LedgerOptions {
   /** The state machine whose results are answered lives and dies with the node, and no answer of it is ever lost. */
   readonly isInMemory: boolean
   readonly limits: LedgerLimits
+  /** Those that are held now, if there are any. */
+  readonly leases?: () => readonly Lease[]
 }
 
 /** Where a command stands, as a client is told. */
@@ -49,8 +51,8 @@ export class Ledger {
   readonly #leadership: LeadershipNews
   readonly #isInMemory: boolean
 
-  constructor(world: World, { ids, voters, isInMemory, limits }: LedgerOptions) {
-    this.#truth = new Truth(world, ids, voters)
+  constructor(world: World, { ids, voters, isInMemory, limits, leases }: LedgerOptions) {
+    this.#truth = new Truth(world, ids, voters, leases)
     this.#isInMemory = isInMemory
     this.#keys = new Keys(world, limits)
     this.#log = new CommittedLog(this.#truth, this.#keys, !isInMemory)

@@ -146,6 +146,13 @@ export class Promises {
   /** §5.4.3: whoever leads holds everything that was committed in earlier terms; late votes may still elect one that others have overtaken. */
   #elected(record: NodeRecord, term: number): void {
     this.#truth.leaders.set(term, record.id)
+    for (const lease of this.#truth.leases()) {
+      if (lease.term >= term || lease.id === record.id) continue
+      this.#truth.world.violated(
+        'a lease excludes other leaders',
+        `${record.id} is elected in term ${term}, and ${lease.id} holds the lease of term ${lease.term}`,
+      )
+    }
     this.#truth.highestTerm = Math.max(this.#truth.highestTerm, term)
     for (let index = 1; index < this.#log.length; index++) {
       const committed = this.#log.at(index)

@@ -5,6 +5,13 @@ import type { World } from '../world/world.ts'
 import { EntryRegistry } from './entry-registry.ts'
 import { NodeRecord, type Terms } from './node-record.ts'
 
+/** A node that would answer a read by lease, of that index. */
+export interface Lease {
+  readonly id: NodeId
+  readonly term: number
+  readonly index: number
+}
+
 export class Truth {
   readonly world: World
   readonly voters: readonly NodeId[]
@@ -16,10 +23,18 @@ export class Truth {
   readonly leaders = new Map<number, NodeId>()
   /** Of all terms in which anybody stood for election. */
   highestTerm = 0
+  /** Those that are held now. */
+  readonly leases: () => readonly Lease[]
 
-  constructor(world: World, ids: readonly NodeId[], voters: readonly NodeId[]) {
+  constructor(
+    world: World,
+    ids: readonly NodeId[],
+    voters: readonly NodeId[],
+    leases: () => readonly Lease[] = () => [],
+  ) {
     this.world = world
     this.voters = voters
+    this.leases = leases
     const committedTerms = (through: number) => this.committedTerms.slice(0, through + 1)
     this.records = new Map(ids.map((id) => [id, new NodeRecord(id, committedTerms)]))
   }

@@ -17,6 +17,12 @@ export const poisonMark = 'poison!'
 /** The body of a snapshot comes in so many bytes at a time. */
 const partBytes = 700
 
+/** Where an application said that it was, and when it did. */
+export interface Told {
+  readonly position: number
+  readonly atMs: number
+}
+
 export class Application {
   readonly #world: World
   readonly #random: Random
@@ -28,8 +34,7 @@ export class Application {
   #older: State = { machine: new ReferenceMachine(), position: 0 }
   /** Counts its processes. */
   #starts = 0
-  /** Its position as it was last told to anybody. */
-  #toldPosition = 0
+  #told: Told = { position: 0, atMs: 0 }
   isDown = false
   delayMs = 0.2
   /** Of each request: an answer that is lost, or no use. */
@@ -48,8 +53,12 @@ export class Application {
   }
 
   /** What the node can know of it: it may have been restarted since. */
-  get toldPosition(): number {
-    return this.#toldPosition
+  get told(): Told {
+    return this.#told
+  }
+
+  get hidesPosition(): boolean {
+    return this.#profile.hidesPosition
   }
 
   valueOf(key: string): string | null {
@@ -132,7 +141,7 @@ export class Application {
     if (state !== null) {
       this.#machine = state.machine
       this.#position = state.position
-      this.#toldPosition = state.position
+      this.#told = { position, atMs: this.#world.nowMs }
       this.#world.tell(this.#name, `app   is restored to ${position}`)
     }
     await this.#pause(owner)
@@ -150,7 +159,7 @@ export class Application {
       this.#world.after(owner, this.#latencyMs(), () => {
         if (this.isDown || this.#random.chance(this.failureChance)) reject(new Error('connection refused'))
         else {
-          this.#toldPosition = this.#position
+          this.#told = { position: this.#position, atMs: this.#world.nowMs }
           resolve(this.#profile.hidesPosition ? null : this.#position)
         }
       })
@@ -162,9 +171,9 @@ export class Application {
       // What is on its way arrives, whatever becomes of the node that sent it.
       this.#world.after(this.#world.nature, this.#latencyMs(), () => {
         const outcome = this.#take(after, commands)
-        const position = this.#position
+        const told = { position: this.#position, atMs: this.#world.nowMs }
         this.#world.after(owner, this.#latencyMs(), () => {
-          this.#toldPosition = position
+          if (outcome.type === 'applied' || outcome.type === 'elsewhere') this.#told = told
           resolve(outcome)
         })
       })
@@ -182,7 +191,8 @@ export class Application {
     if (failure === 'before') return unavailable
     if (failure === 'malformed') return { type: 'malformed', reason: 'not the answer that was expected' }
     if (!this.#profile.hidesPosition && after !== this.#position) return { type: 'elsewhere', position: this.#position }
-    const poison = commands.find(({ index, payload }) => index > this.#position && isPoison(payload))
+    // Also one that it was past already, where it does not say so.
+    const poison = commands.find(({ payload }) => isPoison(payload))
     if (poison !== undefined) return { type: 'poison', index: poison.index, reason: 'it is not to be had' }
     const results = commands.map((command) => this.#apply(command))
     return failure === 'after' ? unavailable : { type: 'applied', results }
