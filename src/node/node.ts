@@ -99,6 +99,7 @@ export class RaftNode implements Node {
       limits: { ...limits, leaderPatienceMs: raft.electionTimeoutMaxMs },
       ledger,
       appliedIndex: () => this.appliedIndex,
+      leavesOut: options.leavesOut,
     })
     this.#reads = new Reads({
       firstReadId: random48(random),
@@ -106,7 +107,7 @@ export class RaftNode implements Node {
       repeatAfterMs: raft.heartbeatIntervalMs,
     })
     const { id, storage, encodeEntry, transport, observer, applier, watcher, snapshots, results } = options
-    this.#poisoned = new Poisoned({ id, application: watcher ?? applier, isObserver: watcher !== null })
+    this.#poisoned = new Poisoned({ id, application: watcher ?? applier, leavesOut: options.leavesOut })
     const onFailure = (error: unknown) => this.#fail(error)
     this.#keeper = new LedgerKeeper({
       limits: options.ledger,
@@ -126,7 +127,7 @@ export class RaftNode implements Node {
     })
     this.#raft = new Raft({ ...raft, id, recovered: storage.recovered, encodeEntry, random }, this.#startedMs)
     this.#committedLog = new CommittedLog({
-      entries: this.#entries(async () => null),
+      entries: this.#entries(async () => null, true),
       committedIndex: () => this.#keeper.ledger.throughIndex,
       maxWaiting: limits.maxPendingProposals,
     })
@@ -207,7 +208,7 @@ export class RaftNode implements Node {
       if (this.#state !== 'new') return
     }
     applier.start(
-      this.#entries(() => this.#openInstalled()),
+      this.#entries(() => this.#openInstalled(), this.#options.leavesOut),
       {
         applied: (appliedIndex, commands, results) => this.#applied(appliedIndex, commands, results),
         rewound: () => this.#applicationMoved(applier),
@@ -216,7 +217,7 @@ export class RaftNode implements Node {
     )
     // The snapshot is of another state machine's state: an application that only watches cannot be brought up by it.
     watcher?.start(
-      this.#entries(async () => null),
+      this.#entries(async () => null, true),
       {
         applied: (_appliedIndex, entries) => this.#delivered(watcher, entries),
         rewound: () => this.#applicationMoved(watcher),
@@ -591,7 +592,7 @@ export class RaftNode implements Node {
     const nowMs = clock.monotonicMs()
     const { throughIndex } = this.#keeper.ledger
     for (const skip of skips) this.#poisoned.check(skip)
-    this.#proposals.leftOut(skips)
+    if (this.#options.leavesOut) this.#proposals.leftOut(skips)
     applier.commit(throughIndex)
     watcher?.commit(throughIndex)
     this.#proposals.ledgerChanged(nowMs)
@@ -627,7 +628,7 @@ export class RaftNode implements Node {
     return this.#raft.cachedEntries(this.#raft.log.cachedFrom, commitIndex, Number.POSITIVE_INFINITY) ?? []
   }
 
-  #entries(openSnapshot: CommittedEntries['openSnapshot']): CommittedEntries {
+  #entries(openSnapshot: CommittedEntries['openSnapshot'], leavesOut: boolean): CommittedEntries {
     const { log } = this.#raft
     return {
       read: (from, through, maxBytes) => this.#read(from, through, maxBytes),
@@ -635,7 +636,7 @@ export class RaftNode implements Node {
         return log.base.index + 1
       },
       openSnapshot,
-      isSkipped: (index) => this.#keeper.ledger.isSkipped(index),
+      isSkipped: (index) => leavesOut && this.#keeper.ledger.isSkipped(index),
     }
   }
 

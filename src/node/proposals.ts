@@ -31,6 +31,8 @@ export interface ProposalsOptions {
   readonly ledger: () => Ledger
   /** Everything through here is in the state machine. */
   readonly appliedIndex: () => number
+  /** What the cluster leaves out is not applied here. */
+  readonly leavesOut: boolean
 }
 
 const snapshotSentence = 'this node has got a snapshot in place of the entries that it may be among'
@@ -58,6 +60,7 @@ export class Proposals {
   readonly #limits: ProposalLimits
   readonly #ledger: () => Ledger
   readonly #appliedIndex: () => number
+  readonly #leavesOut: boolean
   readonly #pending = new Map<number, Pending>()
   /** Those that are answered by the ledger: repeats, and those whose own answer was lost. */
   readonly #byLedger = new Set<Pending>()
@@ -84,7 +87,8 @@ export class Proposals {
     'storage-full': 0,
   }
 
-  constructor({ origin, limits, ledger, appliedIndex }: ProposalsOptions) {
+  constructor({ origin, limits, ledger, appliedIndex, leavesOut }: ProposalsOptions) {
+    this.#leavesOut = leavesOut
     this.#origin = origin
     this.#limits = limits
     this.#ledger = ledger
@@ -390,7 +394,7 @@ export class Proposals {
       this.#commit(pending, { ...id, timestampMs, duplicate: true })
     }
     if (pending.committed === null || !this.#pending.has(pending.sequence)) return
-    const skip = ledger.skipOf(index)
+    const skip = this.#leavesOut ? ledger.skipOf(index) : null
     if (skip !== null) this.#failSkipped(pending, skip)
     else if (index <= this.#appliedIndex()) this.#answerFrom(isThere ? found : null, pending, pending.committed)
   }
