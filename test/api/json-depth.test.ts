@@ -9,7 +9,7 @@ function nested(levels: number, inner = '1'): Buffer {
 test('A command may be nested so deep, and no deeper', () => {
   assert.equal(whyTooDeep(nested(maxDepth)), null)
   assert.match(whyTooDeep(nested(maxDepth + 1)) ?? '', /more than 512 deep/)
-  assert.match(whyTooDeep(Buffer.from('{"a":'.repeat(513) + '1' + '}'.repeat(513))) ?? '', /more than 512/)
+  assert.match(whyTooDeep(Buffer.from(`${'{"a":'.repeat(513)}1${'}'.repeat(513)}`)) ?? '', /more than 512/)
 })
 
 test('Brackets in texts, and those that were closed, do not count', () => {
