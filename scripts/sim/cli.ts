@@ -63,6 +63,10 @@ async function runMany(options: { from: number; seeds: number; jobs: number; kee
     reads: 0,
     taken: 0,
     installed: 0,
+    duplicates: 0,
+    reused: 0,
+    resultless: 0,
+    skipped: 0,
   }
   await runSeeds({
     ...options,
@@ -75,6 +79,10 @@ async function runMany(options: { from: number; seeds: number; jobs: number; kee
       total.reads += report.counts.reads
       total.taken += report.snapshots.taken
       total.installed += report.snapshots.installed
+      total.duplicates += report.counts.duplicates
+      total.reused += report.counts.reused
+      total.resultless += report.counts.resultless
+      total.skipped += report.counts.skipped
       if (report.violation === null) return true
       total.failed++
       describeFailure(report)
@@ -85,7 +93,8 @@ async function runMany(options: { from: number; seeds: number; jobs: number; kee
   console.log(
     `${total.histories} histories, ${total.failed} failed; ${seconds.toFixed(1)} s, ${(total.histories / seconds).toFixed(1)} histories/s ` +
       `(${(total.ticks / 1000 / seconds).toFixed(1)} of 1,000 ticks); ${total.events} events, ${total.committed} entries committed, ` +
-      `${total.acknowledged} writes acknowledged, ${total.reads} reads, ${total.taken} snapshots taken, ${total.installed} installed`,
+      `${total.acknowledged} writes acknowledged (${total.duplicates} again), ${total.reused} keys reused, ${total.resultless} results unknown, ` +
+      `${total.skipped} told of a skip, ${total.reads} reads, ${total.taken} snapshots taken, ${total.installed} installed`,
   )
   return total.failed === 0 ? 0 : 1
 }

@@ -110,7 +110,8 @@ export class LedgerKeeper {
   }
 
   #follow(): void {
-    if (this.#isReading || this.#loading !== null || this.#ledger.throughIndex >= this.#commitIndex) return
+    if (this.#isStopped || this.#isReading || this.#loading !== null) return
+    if (this.#ledger.throughIndex >= this.#commitIndex) return
     this.#isReading = true
     this.#readOn().then(
       () => {

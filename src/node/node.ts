@@ -31,6 +31,7 @@ import { HandOver } from './hand-over.ts'
 import { Installation } from './installation.ts'
 import { LeadershipNews } from './leadership.ts'
 import { handLeadershipOver } from './leadership-transfer.ts'
+import type { Ledger } from './ledger.ts'
 import { encodeLedger } from './ledger-codec.ts'
 import { LedgerKeeper } from './ledger-keeper.ts'
 import type { NodeOptions } from './node-options.ts'
@@ -192,6 +193,11 @@ export class RaftNode implements Node {
 
   get currentTerm(): number {
     return this.#raft.currentTerm
+  }
+
+  /** To be looked at only; another one takes its place when a snapshot is installed. */
+  get ledger(): Ledger {
+    return this.#keeper.ledger
   }
 
   async start(): Promise<void> {

@@ -31,7 +31,7 @@ export interface ProposalsOptions {
   readonly ledger: () => Ledger
   /** Everything through here is in the state machine. */
   readonly appliedIndex: () => number
-  /** What the cluster leaves out is not applied here. */
+  /** The state machine leaves out what the cluster skips; the embedded one takes every command. */
   readonly leavesOut: boolean
 }
 
@@ -88,11 +88,11 @@ export class Proposals {
   }
 
   constructor({ origin, limits, ledger, appliedIndex, leavesOut }: ProposalsOptions) {
-    this.#leavesOut = leavesOut
     this.#origin = origin
     this.#limits = limits
     this.#ledger = ledger
     this.#appliedIndex = appliedIndex
+    this.#leavesOut = leavesOut
   }
 
   get size(): number {
@@ -178,7 +178,7 @@ export class Proposals {
     if (pending === undefined || pending.handedTerm !== term || pending.committed !== null) return
     if (first === null) {
       const sentence = `Cannot propose under the key ${pending.key}: it was given to another command before`
-      this.#fail(pending, 'idempotency-key-reused', 'not_applied', sentence)
+      this.#refuse(pending, 'idempotency-key-reused', sentence)
     } else if (isCurrent && this.#hasGivenUp(pending.key, first)) {
       // Proposed again, it would get this very answer for ever.
       this.#failUnknown(pending, 'its key has expired here', first)
@@ -215,6 +215,7 @@ export class Proposals {
 
   /** These will never be applied. */
   leftOut(skips: readonly Skip[]): void {
+    if (!this.#leavesOut) return
     for (const skip of skips) {
       for (const pending of [...this.#pending.values()]) {
         if (pending.committed?.index === skip.index) this.#failSkipped(pending, skip)
@@ -274,7 +275,8 @@ export class Proposals {
       }
       if (entry.origin !== this.#origin) continue
       const pending = this.#pending.get(entry.sequence)
-      if (pending === undefined) continue
+      // In doubt, it was proposed again, and stands here twice if its key had expired by then: the first one is the one that is answered.
+      if (pending === undefined || pending.committed !== null) continue
       count += 1
       oldestArrivalMs = Math.min(oldestArrivalMs, pending.arrivedMs)
       const { index, term, timestampMs } = entry

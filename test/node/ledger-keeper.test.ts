@@ -114,3 +114,19 @@ test('However many keys a snapshot holds, taking them in gives the loop back on 
   assert.equal(bench.keeper.ledger.size, 10_000)
   assert(bench.turns >= 10, `${bench.turns} turns`)
 })
+
+test('One that is stopped while it is behind comes to an end', async () => {
+  const bench = new Bench()
+  bench.log = keyedLog(3)
+  bench.readSize = 1
+  bench.keeper.committed(3, keyedLog(3).slice(2))
+  bench.keeper.stop()
+  // It would go round for ever, and never give the loop back.
+  await turn()
+  await turn()
+  const { throughIndex } = bench.keeper.ledger
+  bench.keeper.committed(3, [])
+  await turn()
+  assert.equal(bench.keeper.ledger.throughIndex, throughIndex)
+  assert.deepEqual(bench.failures, [])
+})

@@ -527,3 +527,26 @@ test('A leader without room on its disk is told from one that has too much under
   assert.deepEqual(states(all), ['storage-full/not_applied', 'too-many-proposals/not_applied'])
   assert.equal(bench.proposals.counters().failed['storage-full'], 1)
 })
+
+test('What was proposed again in doubt, and stands in the log twice since its key had expired by then, is answered by the first one', async () => {
+  const bench = new Bench()
+  const waiting = bench.add({ key: 'a' })
+  bench.take(1)
+  bench.proposals.skipped(1, 0)
+  bench.take(1)
+  bench.commit([1, 5, 1], [1, 9, 1])
+  bench.apply([1, 5, 1])
+  await settled()
+  assert.deepEqual(waiting.value, { index: 5, term: 1, timestampMs: 1005, duplicate: false, result: 'result 5' })
+})
+
+test('What is in doubt, and finds its key with another command, may have been committed before that', async () => {
+  const bench = new Bench()
+  const waiting = bench.add({ key: 'a' })
+  bench.take(1)
+  bench.proposals.skipped(1, 0)
+  bench.take(1)
+  bench.proposals.repeated(1, 1, null, true, 0)
+  await settled()
+  assert.equal(waiting.state, 'leadership-lost/unknown')
+})

@@ -159,3 +159,20 @@ test('An embedded machine takes what applications leave out, with or without one
     assert.deepEqual([waiting.value?.index, kit.fatal], [1, []])
   }
 })
+
+test('What an application leaves out that only watches, the embedded machine takes on every node, and its proposer is answered by that', async () => {
+  const kit = await follower({ watched: true })
+  assert(kit.watcher !== null)
+  const waiting = watch(kit.node.propose({ ...command(), key: 'a' }, timeoutMs))
+  await kit.settle()
+  const { origin } = passedOn(kit)
+  const first = encodeEntry({ ...entryOf(1, 1, origin, 1), key: 'a' })
+  await kit.receive(appendEntries({ term: 1, entries: [first, skipEntry(2, 1)], leaderCommit: 2 }))
+  assert.deepEqual([kit.applier.entries?.isSkipped(1), kit.watcher.entries?.isSkipped(1)], [false, true])
+  assert.equal(waiting.state, 'pending')
+  await kit.apply()
+  assert.equal(waiting.value?.result, 1)
+  const repeat = watch(kit.node.propose({ ...command(), key: 'a' }, timeoutMs))
+  await kit.settle()
+  assert.deepEqual([repeat.value?.duplicate, repeat.state], [true, 'resolved'])
+})

@@ -2,19 +2,30 @@
 // production node over the production storage and applier; in between, everything that it promises is shown to the ledger.
 
 import { crc32 } from 'node:zlib'
-import { exitCodes, FatalError, SnapshotError } from '../../src/errors.ts'
+import { exitCodes, FatalError, ProposalError, SkipError, SnapshotError } from '../../src/errors.ts'
 import { createApplier } from '../../src/machine/applier.ts'
 import type { CursorStore } from '../../src/machine/cursor.ts'
 import { createKvMachine, type KvMachine } from '../../src/machine/kv.ts'
 import type { StateMachine } from '../../src/machine/state-machine.ts'
+import type { Leadership, NewCommand } from '../../src/node/contract.ts'
+import type { Ledger as KeyLedger } from '../../src/node/ledger.ts'
 import { RaftNode } from '../../src/node/node.ts'
-import type { Applier, Clock, IncomingSnapshot, NodeEvent, SnapshotHeader, Storage } from '../../src/node/ports.ts'
+import type {
+  Applier,
+  Clock,
+  IncomingSnapshot,
+  NodeEvent,
+  SnapshotHeader,
+  Storage,
+  StoredSnapshot,
+} from '../../src/node/ports.ts'
 import type { Member as ConfiguredMember } from '../../src/raft/configuration.ts'
 import type { EntryId, NodeId } from '../../src/raft/entry.ts'
 import type { Save } from '../../src/raft/work.ts'
 import { AcquaintanceFile } from '../../src/storage/acquaintances.ts'
 import { Cursor } from '../../src/storage/cursor.ts'
 import { encodeEntry } from '../../src/storage/record.ts'
+import { ResultFile } from '../../src/storage/result-file.ts'
 import { snapshotName } from '../../src/storage/snapshot-file.ts'
 import { type DurableStorage, openStorage } from '../../src/storage/storage.ts'
 import type { Ledger } from './invariants/ledger.ts'
@@ -40,6 +51,8 @@ export interface Surroundings {
 interface Life {
   readonly owner: Owner
   readonly clock: Clock
+  /** Built, and perhaps still starting. */
+  building: RaftNode | null
   node: RaftNode | null
   kv: KvMachine | null
   watcher: Applier | null
@@ -52,6 +65,12 @@ interface Life {
   hasLed: boolean
   /** Looks in a row at which it led over a disk that hangs. */
   looksAtHungLeader: number
+  /** Its ledger as it was last looked at; the horizon is that of the snapshot which it began with. */
+  keys: { readonly ledger: KeyLedger | null; readonly horizon: number; readonly throughIndex: number }
+  /** Of the snapshot whose ledger was read last. */
+  loadedHorizon: number
+  /** The index that its state machine was last brought to by a snapshot. */
+  restoredThrough: number
 }
 
 /** How often a member is looked at; by then it had turns enough. */
@@ -136,6 +155,7 @@ export class Member {
     const life: Life = {
       owner,
       clock,
+      building: null,
       node: null,
       kv: null,
       watcher: null,
@@ -144,6 +164,9 @@ export class Member {
       isStopping: false,
       hasLed: false,
       looksAtHungLeader: 0,
+      keys: { ledger: null, horizon: 0, throughIndex: 0 },
+      loadedHorizon: 0,
+      restoredThrough: 0,
     }
     this.#life = life
     this.#around.world.tell(this.id, 'starts')
@@ -209,6 +232,52 @@ export class Member {
     return backup.snapshot.index
   }
 
+  /** As people do once they have seen that delivery stops: the whole cluster is to leave the command out. */
+  async skipPoison(): Promise<void> {
+    const { node } = this
+    const poison = node?.status().poison ?? null
+    if (node === null || poison === null) return
+    try {
+      const { index } = await node.skip(poison.index, 300)
+      this.tellCommitIndex()
+      if (this.#around.ledger.committed(index)?.entry.kind !== 'skip')
+        this.#around.world.violated(
+          'answers reach their proposer',
+          `${this.id} says that ${index} skips ${poison.index}`,
+        )
+    } catch (error) {
+      if (error instanceof SkipError || error instanceof ProposalError) return
+      this.#around.world.violated('skips fail with SkipError', `${this.id}: ${String(error)}${stackOf(error)}`)
+    }
+  }
+
+  /** What this node has committed, which the ledger is told when anything rests on it. */
+  tellCommitIndex(): void {
+    const commitIndex = this.#life?.building?.status().commitIndex ?? 0
+    if (commitIndex > 0) this.#around.ledger.advanced(this.id, commitIndex)
+  }
+
+  knows(index: number): boolean {
+    return this.node?.ledger.at(index)?.answer.type === 'known'
+  }
+
+  /** Its node cannot tell what the command at this index answered. */
+  cannotTell({ key = null }: NewCommand, index: number): void {
+    const life = this.#life
+    if (life === null || life.node === null) return
+    const { ledger, machine } = this.#around.profile
+    if (this.knows(index)) this.#violated('results are told', `it knows what ${index} answered, and does not tell`)
+    if (machine === 'app') return
+    // What its own machine answered is lost only where a snapshot stood for it, or made place for newer ones.
+    const isLive = key !== null && life.node.ledger.find(key) !== null
+    const isLost = key === null ? life.restoredThrough >= index : !isLive || ledger.maxAnswerBytes < 1_000_000
+    if (!isLost) this.#violated('results are told', `its own machine has applied ${index}`)
+  }
+
+  #violated(invariant: string, message: string): void {
+    this.#around.world.violated(invariant, `${this.id}: ${message}`)
+  }
+
   /** Hands leadership over and leaves. */
   stop(): void {
     const life = this.#life
@@ -228,6 +297,7 @@ export class Member {
       const wasPaused = world.nowMs > dueMs
       if (wasPaused) life.wentOnMs = life.clock.monotonicMs()
       this.#lookAtDisk(life)
+      this.lookAtLedger()
       this.#lookAfter(life)
     })
   }
@@ -248,6 +318,19 @@ export class Member {
     if (life.looksAtHungLeader < 3) return
     const message = `${this.id} still leads, though nothing was saved for ${Math.round(hungMs)} ms`
     this.#around.world.violated('a leader whose disk hangs gives way', message)
+  }
+
+  /** The keys that it holds are those that the log says. */
+  lookAtLedger(): void {
+    const life = this.#life
+    if (life === null || life.building === null) return
+    const { ledger } = life.building
+    const { keys } = life
+    if (keys.ledger === ledger && keys.throughIndex === ledger.throughIndex) return
+    const horizon = keys.ledger === ledger ? keys.horizon : life.loadedHorizon
+    life.keys = { ledger, horizon, throughIndex: ledger.throughIndex }
+    this.tellCommitIndex()
+    this.#around.ledger.ledgerHeld(this.id, ledger.picture(ledger.throughIndex), horizon)
   }
 
   /** It must be the end of a process that runs: nothing that is said afterwards could be trusted. */
@@ -296,6 +379,8 @@ export class Member {
       ledger.restarted(this.id, storage.recovered, this.#isAnother)
       this.#isAnother = false
       const acquaintances = await AcquaintanceFile.open(disk, `/${this.id}`)
+      const keepsResults = profile.machine === 'app' && profile.app.keepsResults
+      const results = keepsResults ? await this.#openResults(life, storage) : null
       const usesApp = profile.machine === 'app' || profile.hasWatcher
       const cursor = usesApp && profile.app.hidesPosition ? await Cursor.open(disk, `/${this.id}`) : undefined
       const app = usesApp ? this.#applier(life, this.app.machineFor(life.owner), cursor) : null
@@ -307,8 +392,11 @@ export class Member {
         id: this.id,
         storage: this.#observed(life, storage),
         transport: network.transport(this.id, life.owner, ids),
-        applier: this.#observedApplier(main, life.kv !== null),
+        applier: this.#observedApplier(main),
+        leavesOut: life.kv === null,
         watcher: life.watcher,
+        results,
+        ledger: profile.ledger,
         clock: life.clock,
         random: () => this.#random.next(),
         encodeEntry,
@@ -322,12 +410,38 @@ export class Member {
         appUrl: null,
         onFatal: (error) => this.#died(life, error),
       })
+      life.building = node
+      node.subscribe((change) => {
+        if (change.type === 'leadership') this.#toldLeadership(life, change.leadership)
+      })
       await node.start()
       life.node = node
       this.#hasRun = true
     } catch (error) {
       this.#died(life, error)
     }
+  }
+
+  /** In files so small that there are some of them. */
+  #openResults(life: Life, storage: DurableStorage): Promise<ResultFile> {
+    return ResultFile.open(this.disk.of(life.owner), `/${this.id}`, {
+      identity: { cluster: 'simulated', incarnation: storage.incarnation },
+      onDamage: () => {},
+      onLost: () => {},
+      isFull: () => storage.isFull,
+      fileBytes: 4096,
+    })
+  }
+
+  #toldLeadership({ owner, kv, watcher }: Life, leadership: Leadership): void {
+    const { world, ledger } = this.#around
+    if (world.trace.isTold) world.tell(this.id, `app   is told ${leadership.event} in term ${leadership.term}`)
+    const held = kv !== null && watcher === null ? null : this.app.toldPosition
+    queueMicrotask(() => {
+      if (!owner.isAlive) return
+      this.tellCommitIndex()
+      ledger.toldLeadership(this.id, leadership, held)
+    })
   }
 
   #applier(life: Life, machine: StateMachine, cursor: CursorStore | undefined): Applier {
@@ -380,8 +494,8 @@ export class Member {
         ledger.compacted(this.id, through)
         storage.compact(through)
       },
-      takeSnapshot: (header, body) => this.#takeSnapshot(storage, header, body),
-      openSnapshot: () => storage.openSnapshot(),
+      takeSnapshot: (header, keys, body) => this.#takeSnapshot(life, storage, header, keys, body),
+      openSnapshot: async () => this.#opened(life, await storage.openSnapshot()),
       receiveSnapshot: (file) => storage.receiveSnapshot(file).then((incoming) => this.#incoming(incoming)),
       close: () => storage.close(),
       save: (save) => {
@@ -403,14 +517,42 @@ export class Member {
     }
   }
 
-  async #takeSnapshot(storage: DurableStorage, header: SnapshotHeader, body: AsyncIterable<Uint8Array>) {
+  /** Whoever reads its ledger begins anew with it. */
+  #opened(life: Life, stored: StoredSnapshot | null): StoredSnapshot | null {
+    if (stored === null) return null
+    const { ledger } = this.#around
+    const { file, header } = stored
+    return {
+      file,
+      header,
+      read: (into, position) => stored.read(into, position),
+      ledger: async function* () {
+        yield* stored.ledger()
+        life.loadedHorizon = ledger.horizonOf(file)
+      },
+      body: () => stored.body(),
+      close: () => stored.close(),
+    }
+  }
+
+  async #takeSnapshot(
+    life: Life,
+    storage: DurableStorage,
+    header: SnapshotHeader,
+    keys: AsyncIterable<Uint8Array>,
+    body: AsyncIterable<Uint8Array>,
+  ) {
     const { world, ledger } = this.#around
     const parts: Uint8Array[] = []
-    const file = await storage.takeSnapshot(header, observedParts(body, parts))
+    const keyParts: Uint8Array[] = []
+    // The picture of the ledger was made in this moment.
+    const horizon = Math.max(life.building?.ledger.throughIndex ?? 0, life.keys.horizon, life.loadedHorizon)
+    const file = await storage.takeSnapshot(header, observedParts(keys, keyParts), observedParts(body, parts))
     const { index } = file.lastIncluded
     if (world.trace.isTold) world.tell(this.id, `has taken a snapshot through ${index}`)
     world.trace.mix(index)
     world.trace.mix(file.checksum)
+    ledger.ledgerWritten(this.id, file, Buffer.concat(keyParts).toString(), horizon)
     ledger.snapshotTaken(this.id, header, Buffer.concat(parts), file, this.#durableSnapshot(file.lastIncluded))
     return file
   }
@@ -449,6 +591,7 @@ export class Member {
         ledger.restored(this.id, position, Buffer.concat(parts))
         return outcome
       },
+      movesByItself: kv.movesByItself,
       get size() {
         return kv.size
       },
@@ -473,29 +616,30 @@ export class Member {
     return `entry ${last.index} is not synced`
   }
 
-  #observedApplier(applier: Applier, isInMemory: boolean): Applier {
+  #observedApplier(applier: Applier): Applier {
     const { ledger } = this.#around
     return {
       start: (entries, events) =>
         applier.start(entries, {
           applied: (appliedIndex, commands, results) => {
-            queueMicrotask(() => ledger.applied(this.id, appliedIndex, commands, results, isInMemory))
+            queueMicrotask(() => ledger.applied(this.id, appliedIndex, commands, results))
             events.applied(appliedIndex, commands, results)
           },
           rewound: (appliedIndex) => {
-            queueMicrotask(() => ledger.rewound(this.id, appliedIndex, isInMemory))
+            queueMicrotask(() => ledger.rewound(this.id, appliedIndex))
             events.rewound(appliedIndex)
           },
           restored: (appliedIndex) => {
             if (this.#around.world.trace.isTold)
               this.#around.world.tell(this.id, `its state machine is restored to ${appliedIndex}`)
+            if (this.#life !== null) this.#life.restoredThrough = appliedIndex
             queueMicrotask(() => ledger.broughtTo(this.id, appliedIndex))
             events.restored(appliedIndex)
           },
         }),
       commit: (index) => {
         // The loop hands what was appended in this turn to the storage a microtask later: by then the ledger knows it, too.
-        queueMicrotask(() => ledger.advanced(this.id, index))
+        queueMicrotask(() => this.tellCommitIndex())
         applier.commit(index)
       },
       get appliedIndex() {
@@ -504,6 +648,10 @@ export class Member {
       get blocked() {
         return applier.blocked
       },
+      get poison() {
+        return applier.poison
+      },
+      confirm: () => applier.confirm(),
       snapshot: () => applier.snapshot(),
       close: () => applier.close(),
     }

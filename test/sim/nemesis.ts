@@ -12,6 +12,8 @@ import type { Owner, World } from './world/world.ts'
 
 type Undo = () => void
 
+const dayMs = 24 * 60 * 60 * 1000
+
 export class Nemesis {
   readonly #world: World
   readonly #profile: Profile
@@ -47,6 +49,15 @@ export class Nemesis {
     }
     for (const kind of faults) this.#schedule(kind, this.#world.random(`fault ${kind}`))
     this.#keepRunning()
+    if (this.#profile.poisonShare > 0) this.#skipPoison()
+  }
+
+  /** Somebody looks after what stops delivery; more often once the faults are over. */
+  #skipPoison(): void {
+    this.#world.after(this.#world.nature, this.#watch.exponential(this.#isOver ? 20 : 150), () => {
+      void this.#watch.pick(this.#members).skipPoison()
+      this.#skipPoison()
+    })
   }
 
   /** The faults are over. A quorum at least is whole again, and is returned; the others may stay away for good. */
@@ -222,6 +233,9 @@ export class Nemesis {
         return null
       case 'clock-jump':
         clock.jump(random.pick([-1, 1]) * random.exponential(2000))
+        return null
+      case 'day-jump':
+        clock.jump(dayMs * random.between(0.9, 1.1))
         return null
       case 'slow-application':
         app.delayMs = random.pick([5, 60])

@@ -1,6 +1,7 @@
 // What one seed's world is like: how many nodes, how fast everything is, and its own mix of faults (swarm testing: a history with three kinds
 // of fault finds what one with all of them hides).
 
+import type { LedgerLimits } from '../../src/node/ledger.ts'
 import type { NodeOptions } from '../../src/node/node.ts'
 import type { NetworkOptions } from './world/network.ts'
 import { Random } from './world/random.ts'
@@ -33,6 +34,7 @@ export const faultKinds = [
   'snapshot-request',
   'clock-skew',
   'clock-jump',
+  'day-jump',
   'slow-application',
   'failing-application',
   'restarting-application',
@@ -70,6 +72,21 @@ export interface Profile {
   readonly keys: number
   readonly payloadBytes: number
   readonly readShare: number
+  readonly ledger: LedgerLimits
+  readonly idempotency: IdempotencyProfile
+  /** Of writes, how many every application refuses for good. */
+  readonly poisonShare: number
+}
+
+export interface IdempotencyProfile {
+  /** Of writes, how many carry a key. */
+  readonly keyedShare: number
+  /** Of those, how many come again, or come as two at once. */
+  readonly repeatShare: number
+  /** How often a client makes a proposal again that it has no answer to. */
+  readonly retries: number
+  /** Keys may give way to others, or to time, while they are still asked for. */
+  readonly keysExpire: boolean
 }
 
 export interface AppProfile {
@@ -79,6 +96,8 @@ export interface AppProfile {
   readonly hidesPosition: boolean
   /** It gives and takes its state. */
   readonly offersSnapshots: boolean
+  /** The node keeps what it answered over restarts. */
+  readonly keepsResults: boolean
 }
 
 /** A tick of a node is a tenth of its heartbeat interval. */
@@ -91,6 +110,11 @@ export function drawProfile(seed: number, without: readonly FaultKind[] = []): P
   const machine = random.chance(0.7) ? 'kv' : 'app'
   const small = random.chance(0.5)
   const members = random.pick([1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 6, 7])
+  const hasWatcher = machine === 'kv' && random.chance(0.2)
+  const ledger = {
+    maxKeys: random.pick([1, 3, 10, 40, 1_000_000, 1_000_000, 1_000_000, 1_000_000, 1_000_000]),
+    maxAnswerBytes: random.pick([200, 2000, 1_000_000, 1_000_000, 1_000_000]),
+  }
   return {
     seed,
     members,
@@ -101,11 +125,12 @@ export function drawProfile(seed: number, without: readonly FaultKind[] = []): P
     safetyMs: 700 * tickMs,
     livenessMs: 300 * tickMs,
     machine,
-    hasWatcher: machine === 'kv' && random.chance(0.2),
+    hasWatcher,
     app: {
       memory: random.pick(['durable', 'none', 'rewinds']),
       hidesPosition: random.chance(0.2),
       offersSnapshots: random.chance(0.7),
+      keepsResults: random.chance(0.7),
     },
     network: {
       latencyMs: random.pick([0.1, 0.5, 2]),
@@ -143,15 +168,26 @@ export function drawProfile(seed: number, without: readonly FaultKind[] = []): P
     keys: 1 + random.below(4),
     payloadBytes: random.pick([10, 10, 100, 600]),
     readShare: random.between(0.2, 0.7),
+    ledger,
+    idempotency: {
+      keyedShare: random.pick([0, 0.3, 0.7, 1]),
+      repeatShare: random.pick([0.1, 0.3, 0.6]),
+      retries: random.pick([0, 3, 20]),
+      keysExpire: ledger.maxKeys < 1_000_000 || drawn.includes('day-jump'),
+    },
+    poisonShare: (machine === 'app' || hasWatcher) && random.chance(0.3) ? 0.02 : 0,
   }
 }
 
 export function describeProfile(profile: Profile): string {
-  const { members, learners, machine, hasWatcher, faults, app, raft, snapshots } = profile
+  const { members, learners, machine, hasWatcher, faults, app, raft, snapshots, ledger, idempotency, poisonShare } =
+    profile
   const application =
     machine === 'app' || hasWatcher
-      ? ` (${app.memory}${app.hidesPosition ? ', hides its position' : ''}${app.offersSnapshots ? '' : ', without snapshots'})`
+      ? ` (${app.memory}${app.hidesPosition ? ', hides its position' : ''}${app.offersSnapshots ? '' : ', without snapshots'}${poisonShare > 0 ? ', refuses some commands' : ''})`
       : ''
+  const share = Math.round(idempotency.keyedShare * 100)
+  const keys = share === 0 ? '' : `, ${share}% with a key${ledger.maxKeys < 1000 ? ` of ${ledger.maxKeys} kept` : ''}`
   const compaction = `a snapshot every ${snapshots.threshold}, ${raft.maxLogEntries} entries behind it`
-  return `${members} nodes${learners > 0 ? ` (${learners} a learner)` : ''}, ${machine}${hasWatcher ? ' and a watcher' : ''}${application}, ${compaction}; faults: ${[...faults].join(', ') || 'none'}`
+  return `${members} nodes${learners > 0 ? ` (${learners} a learner)` : ''}, ${machine}${hasWatcher ? ' and a watcher' : ''}${application}, ${compaction}${keys}; faults: ${[...faults].join(', ') || 'none'}`
 }

@@ -39,7 +39,8 @@ test('The refusal of a leader’s message of an earlier term confirms no round o
 test('An acknowledgement that reaches a former leader is not held against the log that it has by now', () => {
   const world = new World(1, null)
   const ids = ['n1', 'n2', 'n3']
-  const ledger = new Ledger(world, ids, ids)
+  const limits = { maxKeys: 1000, maxAnswerBytes: 1000 }
+  const ledger = new Ledger(world, { ids, voters: ids, isInMemory: true, limits })
   const save = (id: string, number: number, term: number, votedFor: string | null) => {
     const one: Save = { id: number, hardState: { currentTerm: term, votedFor }, snapshot: null, entries: logOf([term]) }
     ledger.issued(id, one)

@@ -73,11 +73,12 @@ class Simulation {
       peerAddress: `${id}.${'simulated.'.repeat(20)}example:7400`,
       role: at < profile.members - profile.learners ? ('voter' as const) : ('learner' as const),
     }))
-    this.#ledger = new Ledger(
-      world,
+    this.#ledger = new Ledger(world, {
       ids,
-      members.filter(({ role }) => role === 'voter').map(({ id }) => id),
-    )
+      voters: members.filter(({ role }) => role === 'voter').map(({ id }) => id),
+      isInMemory: profile.machine === 'kv',
+      limits: profile.ledger,
+    })
     const ledger = this.#ledger
     const network = new Network(world, world.random('network'), profile.network, {
       sent: (owner, message) => {
@@ -113,9 +114,13 @@ class Simulation {
     this.#clients.stop()
     let unproved = core.length
     for (const member of core) {
-      void this.#clients.probe(member).then(() => {
-        unproved--
-      })
+      const others = core.filter((other) => other !== member)
+      void this.#clients
+        .probe(member)
+        .then(() => this.#clients.examine(member, others))
+        .then(() => {
+          unproved--
+        })
     }
     let isWell = false
     const look = () => {
@@ -127,6 +132,7 @@ class Simulation {
     }
     look()
     this.#world.run(this.#profile.safetyMs + livenessBoundMs, () => isWell)
+    for (const member of core) member.lookAtLedger()
     if (isWell) for (const member of core) this.#checkState(member)
     else if (this.#world.violation === null) this.#world.violated('progress without faults', this.#describe(core))
   }

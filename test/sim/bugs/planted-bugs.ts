@@ -213,8 +213,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'refusal of an earlier term believed',
     'node/proposals.ts',
-    'pending.handedTerm !== term || pending.committed !== null) return\n    pending.handedTerm = 0',
-    'pending.committed !== null) return\n    pending.handedTerm = 0',
+    'pending.handedTerm !== term || pending.committed !== null) return\n    this.#byLedger.delete(pending)',
+    'pending.committed !== null) return\n    this.#byLedger.delete(pending)',
   ),
   bug(
     'forwarded proposals accepted in another term',
@@ -475,15 +475,15 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'proposals made again that a snapshot may hold',
     'node/proposals.ts',
-    "this.#fail(pending, 'leadership-lost', 'unknown', sentence)\n    }\n  }\n\n  /** The state machine was brought",
-    'void sentence\n      this.requeue(pending.sequence, pending.handedTerm, pending.arrivedMs)\n    }\n  }\n\n  /** The state machine was brought',
+    "this.#fail(pending, 'leadership-lost', 'unknown', sentence)",
+    'void sentence\n      this.requeue(pending.sequence, pending.handedTerm, pending.arrivedMs)',
   ),
   {
     ...bug(
       'results made up for what a snapshot holds',
       'node/proposals.ts',
-      "this.#fail(pending, 'apply-pending', 'committed', sentence)\n    }\n  }\n\n  /**\n   * These",
-      'void sentence\n      this.#remove(pending)\n      pending.resolve({ ...committed, result: { ok: true } })\n    }\n  }\n\n  /**\n   * These',
+      'this.#answerLost(pending, why)',
+      'void why\n      this.#remove(pending)\n      pending.resolve({ ...committed, result: { ok: true } })',
     ),
     directed:
       'test/node/install-snapshot.test.ts: What was committed here before the state machine was restored over it has no result, and its client learns where it stands',

@@ -24,8 +24,10 @@ export class History {
     return id
   }
 
+  /** The first answer counts. */
   wrote(id: number): void {
-    this.#at(id).returnedAt = ++this.#order
+    const write = this.#at(id)
+    if (write.returnedAt === Number.POSITIVE_INFINITY) write.returnedAt = ++this.#order
   }
 
   saw(id: number, value: string | null): void {

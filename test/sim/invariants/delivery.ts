@@ -2,7 +2,6 @@
 
 import type { Entry, NodeId } from '../../../src/raft/entry.ts'
 import type { CommittedLog } from './committed-log.ts'
-import { lastCommandOf } from './snapshots.ts'
 import type { Truth } from './truth.ts'
 
 interface Place {
@@ -26,6 +25,11 @@ export class Delivery {
     this.#places.set(id, { appliedIndex: 0, position: 0 })
   }
 
+  /** The last command that its machine in memory holds. */
+  positionOf(id: NodeId): number {
+    return this.#place(id).position
+  }
+
   applied(id: NodeId, appliedIndex: number, commands: readonly Entry[], isInMemory: boolean): void {
     const place = this.#place(id)
     if (appliedIndex <= place.appliedIndex)
@@ -38,7 +42,7 @@ export class Delivery {
       place.position = index
     }
     const last = this.#log.at(appliedIndex)
-    if (last !== null) this.#follows(id, place, lastCommandOf(last), appliedIndex)
+    if (last !== null) this.#follows(id, place, this.#log.lastCommand(appliedIndex), appliedIndex)
   }
 
   /** An application was restarted with an older state. */
@@ -58,7 +62,7 @@ export class Delivery {
     if (committed === null)
       this.#violated('snapshots hold what is committed', `${id} is restored to ${appliedIndex}, which is not committed`)
     place.appliedIndex = appliedIndex
-    place.position = committed === null ? 0 : lastCommandOf(committed)
+    place.position = this.#log.lastHeld(appliedIndex)
   }
 
   /** The last command before this index is the one that it holds. */

@@ -27,8 +27,6 @@ export class NodeRecord {
   compactedThrough = 0
   /** Of this life. */
   commitIndex = 0
-  /** What the commit index was when this life began, until it was told to the state machine. */
-  untoldCommitIndex = 0
   lastSaveId = 0
   /** The term that it led when it last spoke as a leader. */
   leads = 0
@@ -136,7 +134,6 @@ export class NodeRecord {
     this.issuedHardState = recovered.hardState
     this.durableHardState = recovered.hardState
     this.commitIndex = this.snapshot.index
-    this.untoldCommitIndex = this.commitIndex
     this.lastSaveId = 0
     this.leads = 0
     this.#underWay.length = 0

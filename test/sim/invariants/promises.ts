@@ -143,13 +143,14 @@ export class Promises {
     if (other === undefined) this.#elected(record, term)
   }
 
-  /** §5.4.3: whoever leads holds everything that was committed in earlier terms. */
+  /** §5.4.3: whoever leads holds everything that was committed in earlier terms; late votes may still elect one that others have overtaken. */
   #elected(record: NodeRecord, term: number): void {
     this.#truth.leaders.set(term, record.id)
     this.#truth.highestTerm = Math.max(this.#truth.highestTerm, term)
     for (let index = 1; index < this.#log.length; index++) {
-      const committedTerm = this.#log.at(index)?.entry.term ?? 0
-      if (committedTerm < term && record.issued[index] !== committedTerm) {
+      const committed = this.#log.at(index)
+      const committedTerm = committed?.entry.term ?? 0
+      if (committed !== null && committed.inTerm < term && record.issued[index] !== committedTerm) {
         this.#truth.world.violated(
           'leader completeness',
           `${record.id}, elected in term ${term}, lacks entry ${index} of term ${committedTerm}, which is committed`,

@@ -3,10 +3,10 @@
 
 import { crc32 } from 'node:zlib'
 import type { SnapshotFile, SnapshotHeader } from '../../../src/node/ports.ts'
-import { type EntryId, isCommand, type NodeId } from '../../../src/raft/entry.ts'
+import type { EntryId, NodeId } from '../../../src/raft/entry.ts'
 import type { SnapshotMetadata } from '../../../src/raft/snapshot.ts'
 import type { Save } from '../../../src/raft/work.ts'
-import type { Committed, CommittedLog } from './committed-log.ts'
+import type { CommittedLog } from './committed-log.ts'
 import { decodeState } from './state-text.ts'
 import type { Truth } from './truth.ts'
 
@@ -101,7 +101,7 @@ export class Snapshots {
       this.#violated('snapshots hold what is committed', `${id} ${does} ${name}, which is not committed`)
       return
     }
-    const position = lastCommandOf(committed)
+    const position = this.#log.lastHeld(lastIncluded.index)
     if (machinePosition !== undefined && machinePosition !== position)
       this.#violated('snapshots hold what is committed', `${id} ${does} ${name} at ${machinePosition}, not ${position}`)
     if (timestampMs < committed.entry.timestampMs)
@@ -134,9 +134,4 @@ export class Snapshots {
   #violated(invariant: string, message: string): void {
     this.#truth.world.violated(invariant, message)
   }
-}
-
-/** Index of the last command through an entry. */
-export function lastCommandOf({ entry, previousCommand }: Committed): number {
-  return isCommand(entry) ? entry.index : previousCommand
 }

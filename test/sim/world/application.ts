@@ -1,6 +1,6 @@
 // An application behind its hooks, in a process of its own: it takes batches late, loses answers, is down for a while, and after a restart may have
-// forgotten everything or stand at an older state. It gives and takes its state in parts, and may break off at any of them. It checks that
-// commands come to it in order and that none is left out.
+// forgotten everything or stand at an older state. It gives and takes its state in parts, and may break off at any of them. Some commands it
+// refuses for good. It checks that commands come to it in order and that none is left out that the cluster has not agreed to skip.
 
 import type { ApplyOutcome, RestoreOutcome, Snapshot, StateMachine } from '../../../src/machine/state-machine.ts'
 import type { Entry } from '../../../src/raft/entry.ts'
@@ -10,6 +10,9 @@ import { decodeState, encodeState, type State } from '../invariants/state-text.t
 import type { AppProfile } from '../profile.ts'
 import type { Random } from './random.ts'
 import type { Owner, World } from './world.ts'
+
+/** Commands with this in their text are refused, by every application. */
+export const poisonMark = 'poison!'
 
 /** The body of a snapshot comes in so many bytes at a time. */
 const partBytes = 700
@@ -25,6 +28,8 @@ export class Application {
   #older: State = { machine: new ReferenceMachine(), position: 0 }
   /** Counts its processes. */
   #starts = 0
+  /** Its position as it was last told to anybody. */
+  #toldPosition = 0
   isDown = false
   delayMs = 0.2
   /** Of each request: an answer that is lost, or no use. */
@@ -40,6 +45,11 @@ export class Application {
 
   get position(): number {
     return this.#position
+  }
+
+  /** What the node can know of it: it may have been restarted since. */
+  get toldPosition(): number {
+    return this.#toldPosition
   }
 
   valueOf(key: string): string | null {
@@ -77,6 +87,7 @@ export class Application {
       apply: (after, commands) => this.#request(owner, after, commands),
       snapshot: () => this.#picture(owner),
       restore: (snapshot) => this.#restore(owner, snapshot),
+      movesByItself: true,
       size: null,
       close: async () => {},
     }
@@ -121,6 +132,7 @@ export class Application {
     if (state !== null) {
       this.#machine = state.machine
       this.#position = state.position
+      this.#toldPosition = state.position
       this.#world.tell(this.#name, `app   is restored to ${position}`)
     }
     await this.#pause(owner)
@@ -137,7 +149,10 @@ export class Application {
     return new Promise((resolve, reject) => {
       this.#world.after(owner, this.#latencyMs(), () => {
         if (this.isDown || this.#random.chance(this.failureChance)) reject(new Error('connection refused'))
-        else resolve(this.#profile.hidesPosition ? null : this.#position)
+        else {
+          this.#toldPosition = this.#position
+          resolve(this.#profile.hidesPosition ? null : this.#position)
+        }
       })
     })
   }
@@ -147,7 +162,11 @@ export class Application {
       // What is on its way arrives, whatever becomes of the node that sent it.
       this.#world.after(this.#world.nature, this.#latencyMs(), () => {
         const outcome = this.#take(after, commands)
-        this.#world.after(owner, this.#latencyMs(), () => resolve(outcome))
+        const position = this.#position
+        this.#world.after(owner, this.#latencyMs(), () => {
+          this.#toldPosition = position
+          resolve(outcome)
+        })
       })
     })
   }
@@ -163,6 +182,8 @@ export class Application {
     if (failure === 'before') return unavailable
     if (failure === 'malformed') return { type: 'malformed', reason: 'not the answer that was expected' }
     if (!this.#profile.hidesPosition && after !== this.#position) return { type: 'elsewhere', position: this.#position }
+    const poison = commands.find(({ index, payload }) => index > this.#position && isPoison(payload))
+    if (poison !== undefined) return { type: 'poison', index: poison.index, reason: 'it is not to be had' }
     const results = commands.map((command) => this.#apply(command))
     return failure === 'after' ? unavailable : { type: 'applied', results }
   }
@@ -177,8 +198,11 @@ export class Application {
       return null
     }
     if (command.index > this.#position) {
-      if (committed.previousCommand !== this.#position) {
-        const gap = `${this.#name} is at ${this.#position} and gets command ${command.index}, which follows ${committed.previousCommand}`
+      const previous = this.#ledger.lastTaken(command.index - 1)
+      if (committed.skippedAt !== null)
+        this.#world.violated('what is skipped is left out', `${this.#name} gets ${command.index}`)
+      if (previous !== this.#position) {
+        const gap = `${this.#name} is at ${this.#position} and gets command ${command.index}, which follows ${previous}`
         this.#world.violated('commands are delivered in order', gap)
       }
       if (this.#random.chance(0.05)) this.#older = { machine: this.#machine.copy(), position: this.#position }
@@ -194,6 +218,10 @@ export class Application {
     }
     return resultOf(committed.result)
   }
+}
+
+function isPoison(payload: Uint8Array): boolean {
+  return Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).includes(poisonMark)
 }
 
 /** A repeated command gets its first answer. */

@@ -298,7 +298,7 @@ export class Network {
       this.#sendBulk(message, connection, lane)
       return
     }
-    const isForwarded = message.type === 'ForwardedProposals' || message.type === 'ForwardRefused'
+    const isForwarded = forwarding.has(message.type)
     this.#deliver(message, connection, lane, isForwarded)
     if (!isForwarded && this.#random.chance(this.duplicateChance)) this.#deliver(message, connection, lane, false)
   }
@@ -389,6 +389,12 @@ export class Network {
   }
 }
 
+const forwarding: ReadonlySet<PeerMessage['type']> = new Set([
+  'ForwardedProposals',
+  'ForwardRefused',
+  'ForwardRepeated',
+])
+
 /** What is to be remembered of a member could not be saved: whoever judges it is about to end. */
 function goneWrong(): void {}
 
@@ -424,6 +430,12 @@ export function describeMessage(message: PeerMessage): string {
       return `${head} ${message.proposals.map(({ sequence }) => sequence).join(',')}`
     case 'ForwardRefused':
       return `${head} ${message.sequences.join(',')} ${message.reason}`
+    case 'ForwardRepeated':
+      return `${head} ${message.repeats.map(({ sequence, first }) => `${sequence} at ${first?.index ?? 'another'}`).join(', ')}`
+    case 'ResultsRequest':
+      return `${head} of ${message.indexes.join(',')}`
+    case 'ResultsResponse':
+      return `${head} of ${message.results.map(({ index }) => index).join(',')}`
     case 'SnapshotOffer':
       return `${head} through ${message.file.lastIncluded.index}/t${message.file.lastIncluded.term}, ${message.file.sizeBytes} bytes`
     case 'SnapshotChunk':
