@@ -84,12 +84,11 @@ export async function failureOf(call: Promise<unknown>): Promise<SidecarError> {
   throw new Error('It did not fail')
 }
 
-/** Why this check of /readyz fails; null while it does not. */
-export async function notReady({ apiUrl }: SidecarProcess, check: string): Promise<string | null> {
-  const response = await fetch(`${apiUrl}/readyz/${check}`).catch(() => null)
-  return response?.status === 503 ? await response.text() : null
-}
-
-export async function becomesNotReady(sidecar: SidecarProcess, check: string): Promise<string> {
-  return await until(`/readyz/${check} of ${sidecar.id} to fail`, 20_000, () => notReady(sidecar, check))
+/** Resolves with what /readyz says of its application, once that is this. */
+export async function becomesNotReady({ id, apiUrl }: SidecarProcess, why: RegExp): Promise<string> {
+  return await until(`/readyz of ${id} to say ${why}`, 20_000, async () => {
+    const response = await fetch(`${apiUrl}/readyz/application`).catch(() => null)
+    const text = (await response?.text()) ?? ''
+    return response?.status === 503 && why.test(text) ? text : null
+  })
 }

@@ -9,6 +9,8 @@ import { becomesNotReady, failureOf, HookedCluster, type HookedNode } from './ho
 
 const everyone: Refused = { refusedBy: ['n1', 'n2', 'n3'] }
 
+const poisoned = /^\[-\]application failed: The application refuses the command at \d+ for good: "no such account"/
+
 let cluster: HookedCluster
 
 before(async () => {
@@ -26,14 +28,11 @@ describe('a command that the applications refuse for good', () => {
     const [n1, n2, n3] = cluster.nodes
     await n1.client.propose('before')
     const waiting = failureOf(n1.client.propose(everyone, { key: 'poison', timeoutMs: 60_000 }))
-    const stopped = await Promise.all(cluster.nodes.map(({ sidecar }) => becomesNotReady(sidecar, 'application')))
+    const stopped = await Promise.all(cluster.nodes.map(({ sidecar }) => becomesNotReady(sidecar, poisoned)))
     const pending = await failureOf(n2.client.propose(everyone, { key: 'poison', timeoutMs: 300 }))
     assert.deepEqual([pending.code, pending.outcome, pending.status], ['apply-pending', 'committed', 504])
     const index = pending.committed?.index ?? 0
-    for (const why of stopped) {
-      assert.match(why, /^\[-\]application failed: .*no such account/)
-      assert.ok(why.includes(`\`raft-sidecar skip ${index}\``), why)
-    }
+    for (const why of stopped) assert.ok(why.includes(`\`raft-sidecar skip ${index}\``), why)
     for (const node of cluster.nodes) await committed(node, `meanwhile at ${node.id}`)
     for (const { application } of cluster.nodes) assert.deepEqual(values(application.effects), ['before'])
 
@@ -65,7 +64,7 @@ describe('a command that the applications refuse for good', () => {
   it('stays left out where a sidecar is killed and its application is rebuilt, by a version of it that would take it now', async () => {
     const [n1, n2] = cluster.nodes
     const index = await committed(n1, everyone)
-    await becomesNotReady(n1.sidecar, 'application')
+    await becomesNotReady(n1.sidecar, poisoned)
     await n1.client.skip(index)
     await n1.client.propose('after the skip')
     n2.application.refusesAnything = false
@@ -83,7 +82,7 @@ describe('a command that the applications refuse for good', () => {
     const [one, two] = others
     const refused: Refused = { refusedBy: [one.id, two.id] }
     const { index } = await leader.client.propose(refused)
-    for (const { sidecar } of others) await becomesNotReady(sidecar, 'application')
+    for (const { sidecar } of others) await becomesNotReady(sidecar, poisoned)
     const { child } = leader.sidecar
     assert(child !== null)
     const ended = once(child, 'close')
