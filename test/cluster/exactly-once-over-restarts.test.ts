@@ -42,11 +42,14 @@ describe('a command with an idempotency key', () => {
     const newest = async () => (await away.client.status()).snapshot?.index ?? 0
     do await proposals.propose(3, clients)
     while ((proposals.acknowledged.at(-1)?.answer.index ?? 0) <= (await newest()))
-    await cluster.processes.kill(away.id)
     const { dataDir } = away.sidecar
-    const results = (await readdir(dataDir)).filter((name) => name.endsWith('.results'))
-    assert.ok(results.length > 0)
-    for (const name of results) await rm(join(dataDir, name))
+    // They are written behind the answer: who is killed sooner has to ask the others, too.
+    const results = await until('the answers to be kept on the disk', 10_000, async () => {
+      const names = (await readdir(dataDir)).filter((name) => name.endsWith('.results'))
+      return names.length > 0 ? names : null
+    })
+    await cluster.processes.kill(away.id)
+    for (const name of results) await rm(join(dataDir, name), { force: true })
     cluster.processes.start(away.id)
     await proposals.areAnsweredBy([away.client])
 
