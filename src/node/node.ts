@@ -792,8 +792,9 @@ export class RaftNode implements Node {
     const deadlineMs = clock.monotonicMs() + graceMs
     while (clock.monotonicMs() < deadlineMs && this.#state === 'stopping') {
       const alone = this.#raft.log.configuration.configuration.members.length === 1
-      const led = this.#raft.role.name !== 'leader' || alone || !this.holdsQuorum()
-      if (led && this.#proposals.size === 0) return
+      // Until another has taken over, its application is not told that it lost leadership.
+      const leads = !alone && this.#raft.reachesQuorum(clock.monotonicMs())
+      if (!leads && this.#proposals.size === 0) return
       await new Promise<void>((resolve) => clock.after(this.#tickIntervalMs, resolve))
     }
   }
