@@ -3,9 +3,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePorts } from './free-ports.ts'
 
 export interface SidecarProcess {
   readonly id: string
@@ -189,25 +189,4 @@ export async function until<T>(what: string, withinMs: number, probe: () => Prom
     if (Date.now() > deadline) throw new Error(`Waited ${withinMs} ms in vain for ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 25))
   }
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return server
-    }),
-  )
-  const ports = servers.map((server) => {
-    const address = server.address()
-    return typeof address === 'object' && address !== null ? address.port : 0
-  })
-  await Promise.all(
-    servers.map(async (server) => {
-      server.close()
-      await once(server, 'close')
-    }),
-  )
-  return ports
 }
