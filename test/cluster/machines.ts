@@ -92,6 +92,11 @@ export class Machines {
     await Promise.all([this.cluster.kill(id), this.get(id).application.kill()])
   }
 
+  /** Processes that ended though nobody had told them to. */
+  get surprises(): readonly string[] {
+    return [...this.cluster.surprises, ...this.all.flatMap(({ application }) => application.surprises)]
+  }
+
   /** Waits until every application holds everything that is committed now, and returns their states. */
   async settled(): Promise<readonly ApplicationState[]> {
     for (const { id } of this.all) await this.cluster.caughtUp(id)

@@ -45,7 +45,10 @@ export interface Status {
 export class ClusterProcesses {
   readonly directory: string
   readonly sidecars: readonly SidecarProcess[]
+  /** Ends that nobody ordered. */
+  readonly surprises: string[] = []
   readonly #program: readonly string[]
+  readonly #doomed = new WeakSet<ChildProcess>()
   #isClosed = false
 
   private constructor(directory: string, sidecars: readonly SidecarProcess[], program: readonly string[]) {
@@ -116,8 +119,9 @@ export class ClusterProcesses {
     }
     child.stdout?.on('data', keep)
     child.stderr?.on('data', keep)
-    child.once('exit', () => {
+    child.once('exit', (code, end) => {
       if (sidecar.child === child) sidecar.child = null
+      if (!this.#doomed.has(child)) this.surprises.push(`the sidecar ${id} ended with ${end ?? `exit code ${code}`}`)
     })
     return sidecar
   }
@@ -131,6 +135,7 @@ export class ClusterProcesses {
     const { child } = this.get(id)
     if (child === null) return null
     const exited = once(child, 'exit')
+    this.#doomed.add(child)
     child.kill(signal)
     const [code] = (await exited) as [number | null]
     return code

@@ -35,6 +35,8 @@ export class Writers {
   readonly failures = new Map<string, number>()
   readonly #name: string
   readonly #attempt: Attempt
+  /** What ended them; null: nothing did. */
+  failure: unknown = null
   #isStopping = false
   #running: Promise<unknown> = Promise.resolve()
 
@@ -46,8 +48,9 @@ export class Writers {
 
   start(clients: number): this {
     this.#running = Promise.all(Array.from({ length: clients }, (_, client) => this.#write(client)))
-    // Whoever waits for more is told at once; `stop` tells the others.
-    this.#running.catch(() => {})
+    this.#running.catch((error) => {
+      this.failure = error
+    })
     return this
   }
 
