@@ -62,8 +62,15 @@ export class LedgerKeeper {
       picture === null || picture.index === index,
       () => `The ledger of the snapshot at ${index} is of ${picture?.index}`,
     )
+    const before = this.#ledger
     this.#ledger = new Ledger(limits, picture ?? { index, keys: [], skips: [] })
-    for (const { id } of picture?.keys ?? []) this.#recall(id.index)
+    for (const { id, answer } of picture?.keys ?? []) {
+      if (answer.type !== 'unknown') continue
+      this.#recall(id.index)
+      // Whoever took the snapshot may not have known what this node does.
+      const known = before.at(id.index)?.answer
+      if (known?.type === 'known') this.#ledger.learn({ index: id.index, resultJson: known.json })
+    }
   }
 
   /** Everything through this index is committed; `entries` are the last of it, in order. */

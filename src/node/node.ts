@@ -1,14 +1,13 @@
 // THE loop: inputs → step → (send ∥ save) → apply. Every input of a turn of the event loop is taken in first, then the core is asked once what
 // is to be done. Promises leave only after the save that they rest on; any failure of the disk, or of an invariant, ends the node.
 
-import { exitCodes, FatalError, ProposalError, SkipError, SnapshotError, TransferError } from '../errors.ts'
+import { exitCodes, FatalError, ProposalError, SnapshotError, TransferError } from '../errors.ts'
 import { assert } from '../raft/assert.ts'
 import { isMember } from '../raft/configuration.ts'
-import type { EncodeEntry, Entry, NodeId } from '../raft/entry.ts'
+import type { Entry, NodeId } from '../raft/entry.ts'
 import type { Message } from '../raft/messages.ts'
 import { Raft } from '../raft/raft.ts'
 import type { SnapshotMetadata } from '../raft/snapshot.ts'
-import type { RaftOptions } from '../raft/state.ts'
 import type { Input, Save, Work } from '../raft/work.ts'
 import { Acquaintances } from './acquaintances.ts'
 import { CommittedLog } from './committed-log.ts'
@@ -29,82 +28,21 @@ import { Forwarding } from './forwarding.ts'
 import { HandOver } from './hand-over.ts'
 import { Installation } from './installation.ts'
 import { LeadershipNews } from './leadership.ts'
-import type { LedgerLimits } from './ledger.ts'
+import { handLeadershipOver } from './leadership-transfer.ts'
 import { encodeLedger } from './ledger-codec.ts'
 import { LedgerKeeper } from './ledger-keeper.ts'
-import type {
-  AcquaintanceStore,
-  Applier,
-  Clock,
-  CommittedEntries,
-  KeptResult,
-  NodeObserver,
-  PeerMessage,
-  ResultStore,
-  Run,
-  Standing,
-  Storage,
-  StoredSnapshot,
-  Transport,
-} from './ports.ts'
-import { type NewProposal, type ProposalLimits, Proposals } from './proposals.ts'
+import type { NodeOptions } from './node-options.ts'
+import { Poisoned } from './poisoned.ts'
+import type { Applier, CommittedEntries, KeptResult, PeerMessage, Standing, StoredSnapshot } from './ports.ts'
+import { type NewProposal, Proposals } from './proposals.ts'
 import { Reads } from './reads.ts'
 import { Saves } from './saves.ts'
-import { encodeSkip, type Skip } from './skip.ts'
+import type { Skip } from './skip.ts'
 import { chunkBytes } from './snapshot-sender.ts'
 import { SnapshotTaker } from './snapshot-taker.ts'
 import { openBackup, Snapshots, viewOf } from './snapshots.ts'
 import { describeStatus } from './status.ts'
 import { UnknownResults } from './unknown-results.ts'
-
-export interface NodeOptions {
-  readonly id: NodeId
-  readonly storage: Storage
-  /** Of the data directory. */
-  readonly incarnation: string
-  /** Of this process on it. */
-  readonly run: Run
-  /** What is known of the peers, over restarts. */
-  readonly acquaintances: AcquaintanceStore
-  readonly transport: Transport
-  /** Feeds the state machine whose results answer the proposals. */
-  readonly applier: Applier
-  /** Feeds an application that only watches; null without one. */
-  readonly watcher: Applier | null
-  /** Keeps what a state machine answered that is not fed again after a restart; null: it always is, or there is no such store. */
-  readonly results: ResultStore | null
-  /** Of idempotency keys, and of what commands under them answered. */
-  readonly ledger: LedgerLimits
-  readonly clock: Clock
-  /** In [0, 1). */
-  readonly random: () => number
-  readonly encodeEntry: EncodeEntry
-  readonly observer: NodeObserver
-  readonly raft: Pick<
-    RaftOptions,
-    | 'electionTimeoutMinMs'
-    | 'electionTimeoutMaxMs'
-    | 'heartbeatIntervalMs'
-    | 'maxInFlightMessages'
-    | 'maxMessageBytes'
-    | 'maxUncommittedBytes'
-    | 'maxCachedBytes'
-    | 'maxLogEntries'
-  >
-  readonly snapshots: {
-    /** Applied entries between two. */
-    readonly threshold: number
-    /** To one follower. */
-    readonly bytesPerSecond: number
-    /** At a time; 256 KiB by default, which is the most. */
-    readonly chunkBytes?: number
-  }
-  readonly limits: Pick<ProposalLimits, 'maxPendingProposals' | 'maxPendingBytes'>
-  /** What the application of this node is reached at, for `leader()`. */
-  readonly appUrl: string | null
-  /** Called once; the node does nothing any more. */
-  readonly onFatal: (error: FatalError) => void
-}
 
 /** After a commit, followers that nothing else told of it by then are told. */
 const announceAfterMs = 10
@@ -113,6 +51,8 @@ const announceAfterMs = 10
 function random48(random: () => number): number {
   return 1 + Math.floor(random() * (2 ** 48 - 1))
 }
+
+export type { NodeOptions } from './node-options.ts'
 
 export class RaftNode implements Node {
   readonly #options: NodeOptions
@@ -140,8 +80,7 @@ export class RaftNode implements Node {
   readonly #unknownResults: UnknownResults
   readonly #leadershipNews = new LeadershipNews()
   readonly #listeners = new Set<(change: NodeChange) => void>()
-  /** The first command that this process has delivered to its application, since that was last put into another state; null: none yet. */
-  #deliveredFrom: number | null = null
+  readonly #poisoned: Poisoned
   #storage = { isStalled: false, isFull: false }
   #reported: { role: string; term: number; leader: NodeId | null }
 
@@ -164,7 +103,8 @@ export class RaftNode implements Node {
       maxWaiting: limits.maxPendingProposals,
       repeatAfterMs: raft.heartbeatIntervalMs,
     })
-    const { id, storage, encodeEntry, transport, observer, applier, snapshots, results } = options
+    const { id, storage, encodeEntry, transport, observer, applier, watcher, snapshots, results } = options
+    this.#poisoned = new Poisoned({ id, application: watcher ?? applier, isObserver: watcher !== null })
     const onFailure = (error: unknown) => this.#fail(error)
     this.#keeper = new LedgerKeeper({
       limits: options.ledger,
@@ -343,12 +283,7 @@ export class RaftNode implements Node {
   }
 
   async skip(index: number, timeoutMs: number): Promise<CommittedCommand> {
-    const { poison } = this.#application
-    if (poison?.index !== index || this.#keeper.ledger.isSkipped(index)) {
-      const met = poison === null ? 'before none' : `before ${poison.index}`
-      throw new SkipError(`Cannot leave out the command at ${index}: delivery to the application stops ${met}`)
-    }
-    const payload = encodeSkip(index, poison.reason)
+    const payload = this.#poisoned.skipOf(index, this.#keeper.ledger.isSkipped(index))
     return await this.#propose({ kind: 'skip', key: null, traceparent: null, payload }, 'committed', timeoutMs)
   }
 
@@ -368,38 +303,13 @@ export class RaftNode implements Node {
   }
 
   async transferLeadership(to: NodeId | null, timeoutMs: number): Promise<LeaderView> {
-    const leader = this.leader()
-    const cannot = (code: TransferError['code'], why: string) =>
-      new TransferError(code, `Cannot hand leadership over: ${why}`)
-    if (this.#state !== 'running') throw cannot('shutting-down', `${this.id} is ${this.#state}`)
-    if (leader?.self !== true)
-      throw cannot('not-leader', `${this.id} does not lead${leader === null ? '' : `, ${leader.id} does`}`)
-    const { members } = this.#raft.log.configuration.configuration
-    if (to !== null && !members.some(({ id, role }) => id === to && role === 'voter')) {
-      throw cannot('unknown-member', `${to} is no voter of this cluster`)
-    }
-    if (to === this.id) return leader
-    this.#enqueue({ type: 'transferLeadership', to })
-    const isOver = this.#waitForOther(leader, timeoutMs)
-    const next = await isOver
-    if (next === null) throw cannot('transfer-failed', `no other member took over within ${timeoutMs} ms`)
-    return next
-  }
-
-  /** Resolves with the leader that follows this one; null when the time is over. */
-  #waitForOther(before: LeaderView, timeoutMs: number): Promise<LeaderView | null> {
-    return new Promise((resolve) => {
-      const done = (next: LeaderView | null) => {
-        cancel()
-        unsubscribe()
-        resolve(next)
-      }
-      const cancel = this.#options.clock.after(timeoutMs, () => done(null))
-      const unsubscribe = this.subscribe((change) => {
-        if (change.type !== 'leader' || change.leader === null) return
-        if (change.leader.id !== before.id) done(change.leader)
-        else if (change.term > before.term) done(null)
-      })
+    if (this.#state !== 'running')
+      throw new TransferError('shutting-down', `Cannot hand leadership over: ${this.id} is stopping`)
+    return await handLeadershipOver(to, timeoutMs, {
+      node: this,
+      members: this.#raft.log.configuration.configuration.members,
+      clock: this.#options.clock,
+      begin: () => this.#enqueue({ type: 'transferLeadership', to }),
     })
   }
 
@@ -667,24 +577,13 @@ export class RaftNode implements Node {
     const { applier, watcher, clock } = this.#options
     const nowMs = clock.monotonicMs()
     const { throughIndex } = this.#keeper.ledger
-    for (const skip of skips) this.#checkSkip(skip)
+    for (const skip of skips) this.#poisoned.check(skip)
     this.#proposals.leftOut(skips)
     applier.commit(throughIndex)
     watcher?.commit(throughIndex)
     this.#proposals.ledgerChanged(nowMs)
     this.#committedLog.wake(nowMs)
     if (this.#handOver.isWaiting) this.#scheduleTurn()
-  }
-
-  /** Every application leaves it out, or none does. */
-  #checkSkip({ index, reason }: Skip): void {
-    const { applier, watcher } = this.#options
-    // An application that only watches decides nothing.
-    if (watcher !== null || this.#deliveredFrom === null) return
-    if (index < this.#deliveredFrom || index > applier.appliedIndex) return
-    const sentence = `The cluster leaves out the command at ${index} (${reason}), and the application of ${this.id} has taken it`
-    const remedy = 'Its state differs from that of the others: reset it, so that it is restored, and start again.'
-    this.#fail(new FatalError(exitCodes.dataError, `${sentence}. ${remedy}`))
   }
 
   #answerAt(index: number): string | null {
@@ -762,14 +661,14 @@ export class RaftNode implements Node {
 
   #delivered(applier: Applier, entries: readonly Entry[]): void {
     if (applier !== this.#application) return
-    this.#deliveredFrom ??= entries[0]?.index ?? null
+    this.#poisoned.delivered(entries)
     this.#reportLeadership()
   }
 
   /** It was put into another state than this process has delivered. */
   #applicationMoved(applier: Applier): void {
     if (applier !== this.#application) return
-    this.#deliveredFrom = null
+    this.#poisoned.moved()
     this.#reportLeadership()
   }
 

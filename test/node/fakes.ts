@@ -97,12 +97,13 @@ export class FakeStorage implements Storage {
   readonly compacted: EntryId[] = []
   readonly #journal: string[]
 
-  constructor(journal: string[], recovered: Recovered, entries: readonly Entry[]) {
+  constructor(journal: string[], recovered: Recovered, entries: readonly Entry[], ledgerText = '') {
     this.#journal = journal
     this.recovered = recovered
     this.entries = entries
     this.shelf = new FakeShelf(journal)
-    if (recovered.snapshot !== null) this.shelf.put({ ...recovered.snapshot, machinePosition: 0 })
+    if (recovered.snapshot !== null)
+      this.shelf.put({ ...recovered.snapshot, machinePosition: 0 }, undefined, ledgerText)
   }
 
   async save(save: Save): Promise<void> {

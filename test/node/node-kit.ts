@@ -37,6 +37,8 @@ export interface KitSetup {
   readonly limits?: Partial<NodeOptions['limits']>
   readonly ledger?: Partial<NodeOptions['ledger']>
   readonly results?: NodeOptions['results']
+  /** Of the snapshot that is on the disk at the start. */
+  readonly ledgerText?: string
   readonly encodeEntry?: NodeOptions['encodeEntry']
   /** What is known of the peers at the start. */
   readonly acquaintances?: ReadonlyMap<NodeId, Standing>
@@ -61,7 +63,7 @@ export class NodeKit {
   constructor(setup: KitSetup = {}) {
     const { voters = ['n1', 'n2', 'n3'], learners = [], log = [] } = setup
     const recovered = recoveredOf(setup)
-    this.storage = new FakeStorage(this.journal, recovered, logOf(log, recovered.base.index + 1))
+    this.storage = new FakeStorage(this.journal, recovered, logOf(log, recovered.base.index + 1), setup.ledgerText)
     this.watcher = setup.watched === true ? new FakeApplier(this.journal, 'watcher ') : null
     this.transport = new FakeTransport(this.journal, [...voters, ...learners])
     this.node = new RaftNode({
@@ -204,8 +206,9 @@ export function recoveredOf(setup: KitSetup): Recovered {
 
 export async function started(setup: KitSetup = {}): Promise<NodeKit> {
   const kit = new NodeKit(setup)
-  await kit.node.start()
+  const start = kit.node.start()
   await kit.settle()
+  await start
   return kit
 }
 

@@ -115,8 +115,8 @@ export class Outgoing {
   readonly #from: string
   readonly #term: number
 
-  constructor({ index = 10, bytes = 3 * chunkBytes, seed = 1, from = 'n2', term = 1, lastTerm = 1 } = {}) {
-    this.file = this.#shelf.put(headerAt(index, lastTerm), bodyOf(bytes, seed))
+  constructor({ index = 10, bytes = 3 * chunkBytes, seed = 1, from = 'n2', term = 1, lastTerm = 1, ledger = '' } = {}) {
+    this.file = this.#shelf.put(headerAt(index, lastTerm), bodyOf(bytes, seed), ledger)
     this.#from = from
     this.#term = term
   }
