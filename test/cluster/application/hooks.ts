@@ -32,7 +32,6 @@ const keptDeliveries = 1000
 export class Hooks {
   readonly deliveries: Delivery[] = []
   readonly leadership: LeadershipEvent[] = []
-  restores = 0
   readonly #journal: Journal
   readonly #applyDelayMs: number
 
@@ -55,7 +54,6 @@ export class Hooks {
           headers: { 'raft-position': String(this.#journal.position) },
         }
       case 'PUT /raft/snapshot':
-        this.restores++
         this.#journal.restore(JSON.parse(body.toString()) as Effect[], Number(request.headers['raft-position']))
         return { status: 204 }
       case 'POST /raft/leadership':

@@ -52,6 +52,8 @@ export type WriteResult = Pick<Effect, 'count' | 'digest'>
 interface Batch {
   readonly after: number
   readonly position: number
+  /** How often another state was put in place of this one. */
+  readonly restores: number
   readonly effects: readonly Effect[]
 }
 
@@ -60,6 +62,7 @@ export class Journal {
   #file: number
   #effects: Effect[] = []
   #position = 0
+  #restores = 0
 
   constructor(path: string) {
     this.#path = path
@@ -76,6 +79,10 @@ export class Journal {
     return this.#position
   }
 
+  get restores(): number {
+    return this.#restores
+  }
+
   get effects(): readonly Effect[] {
     return this.#effects
   }
@@ -88,7 +95,8 @@ export class Journal {
       last = effectOf(delivered, last)
       effects.push(last)
     }
-    const batch: Batch = { after: this.#position, position: last?.index ?? this.#position, effects }
+    const position = last?.index ?? this.#position
+    const batch: Batch = { after: this.#position, position, restores: this.#restores, effects }
     writeWhole(this.#file, `${JSON.stringify(batch)}\n`)
     fdatasyncSync(this.#file)
     this.#take(batch)
@@ -97,7 +105,7 @@ export class Journal {
 
   /** Takes other effects in place of these, as of this position; durable on return. */
   restore(effects: readonly Effect[], position: number): void {
-    const batch: Batch = { after: 0, position, effects }
+    const batch: Batch = { after: 0, position, restores: this.#restores + 1, effects }
     const temporary = `${this.#path}.new`
     const file = openSync(temporary, 'w')
     writeFileSync(file, `${JSON.stringify(batch)}\n`)
@@ -111,8 +119,9 @@ export class Journal {
     this.#take(batch)
   }
 
-  #take({ position, effects }: Batch): void {
+  #take({ position, restores, effects }: Batch): void {
     for (const effect of effects) this.#effects.push(effect)
+    this.#restores = restores
     this.#position = position
   }
 }

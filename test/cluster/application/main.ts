@@ -37,8 +37,8 @@ async function answer(request: IncomingMessage): Promise<Answer> {
   const key = request.headers['idempotency-key']
   switch (`${request.method} ${request.url}`) {
     case 'GET /state': {
-      const { position, effects } = journal
-      const { deliveries, leadership, restores } = hooks
+      const { position, restores, effects } = journal
+      const { deliveries, leadership } = hooks
       const { fencingTokens } = writes
       const state: ApplicationState = { position, effects, deliveries, leadership, fencingTokens, restores }
       return { status: 200, body: state }

@@ -13,10 +13,14 @@ export interface Strike {
   readonly kind: StrikeKind
   /** All of them in the same moment. */
   readonly victims: readonly Victim[]
-  /** It comes after so many more acknowledged writes, or after a while in which there were fewer. */
+  /** It comes after so many more acknowledged writes … */
   readonly afterWrites: number
-  /** So many writes are acknowledged before the victims are started again, or a while passes; 0: at once. */
+  /** … or when there was none for so long: soon, in the midst of the recovery from the strike before, or when the system has had its time for that. */
+  readonly patienceMs: number
+  /** The victims are started again after so many more; 0: at once … */
   readonly downForWrites: number
+  /** … or when there was none for so long: there may be no quorum without them. */
+  readonly downPatienceMs: number
 }
 
 export const strikeKinds = [
@@ -32,7 +36,7 @@ export const strikeKinds = [
 ] as const
 export type StrikeKind = (typeof strikeKinds)[number]
 
-/** The single ones most often, so that there is progress between the great ones. */
+/** The small ones most often, so that there is progress between the great ones. */
 const weights: Readonly<Record<StrikeKind, number>> = {
   'a sidecar': 5,
   'an application': 5,
@@ -49,23 +53,32 @@ const lots = strikeKinds.flatMap((kind) => Array<StrikeKind>(weights[kind]).fill
 export class KillPlan {
   readonly #random: Random
   readonly #ids: readonly string[]
-  /** What has not come yet, so that a short run has some of each. */
-  #fresh: StrikeKind[]
+  /** What has not come yet, the small ones first, so that a short run has some of each. */
+  #fresh: readonly StrikeKind[]
 
   constructor(seed: number, ids: readonly string[]) {
     this.#random = new Random(seed, 'kills')
     this.#ids = ids
-    this.#fresh = this.#random.shuffled(strikeKinds)
+    const isSmall = (kind: StrikeKind) => weights[kind] > 2
+    const shuffled = this.#random.shuffled(strikeKinds)
+    this.#fresh = [...shuffled.filter(isSmall), ...shuffled.filter((kind) => !isSmall(kind))]
   }
 
   /** `leader` may be anybody when nobody leads. */
   next(leader: string): Strike {
     const random = this.#random
-    const kind = (random.chance(0.5) ? this.#fresh.pop() : undefined) ?? random.pick(lots)
+    const kind = (random.chance(0.6) ? this.#fresh[0] : undefined) ?? random.pick(lots)
     this.#fresh = this.#fresh.filter((each) => each !== kind)
-    // A few stay away for long enough to need a snapshot.
-    const downForWrites = random.chance(0.1) ? 400 : random.chance(0.3) ? 0 : random.below(40)
-    return { kind, victims: this.#victims(kind, leader), afterWrites: random.below(60), downForWrites }
+    // Now and then one machine is away for so long that it needs a snapshot.
+    const isLong = kind === 'a machine' && random.chance(0.4)
+    return {
+      kind,
+      victims: this.#victims(kind, leader),
+      afterWrites: random.below(120),
+      patienceMs: random.chance(0.25) ? random.below(800) : 8_000,
+      downForWrites: isLong ? 400 : random.chance(0.3) ? 0 : random.below(60),
+      downPatienceMs: isLong ? 10_000 : 1_000,
+    }
   }
 
   #victims(kind: StrikeKind, leader: string): readonly Victim[] {

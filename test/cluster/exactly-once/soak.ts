@@ -8,7 +8,7 @@ import { Machines } from '../machines.ts'
 import { until } from '../processes.ts'
 import { faultsOf } from '../verdict.ts'
 import { type Answered, post, Writers } from '../writers.ts'
-import { KillPlan, type Strike } from './kill-plan.ts'
+import { KillPlan, type Strike, type Victim } from './kill-plan.ts'
 import { Losses } from './losses.ts'
 
 export interface SoakOptions {
@@ -41,8 +41,6 @@ export interface SoakReport {
 
 /** Snapshots often, so that keys, answers and positions go through them, and a machine that was away for a while gets one. */
 const env = { SNAPSHOT_THRESHOLD: '150', MAX_LOG_ENTRIES: '100', SEGMENT_BYTES: '2MiB', DISK_RESERVE_BYTES: '1MiB' }
-const longestLullMs = 1500
-
 export async function soak({ seed, kills, clients = 8, program, tell = () => {} }: SoakOptions): Promise<SoakReport> {
   const machines = await Machines.start({ env, ...(program === undefined ? {} : { program }) })
   const run = new Soak(machines, seed, tell)
@@ -64,7 +62,7 @@ class Soak {
   readonly #losses = new Losses()
   readonly #writers: Writers
   readonly #tell: (line: string) => void
-  /** Machines whose processes will be started again. */
+  /** Of victims that are to be started again. */
   readonly #recoveries = new Set<Promise<void>>()
   readonly #strikes = new Map<string, number>()
   #kills = 0
@@ -83,7 +81,7 @@ class Soak {
     this.#writers.start(clients)
     while (this.#kills < kills && this.#failure === null && this.#writers.failure === null) {
       const strike = this.#plan.next(await this.#leader())
-      await this.#writes(strike.afterWrites)
+      await this.#writes(strike.afterWrites, strike.patienceMs)
       await this.#strike(strike)
     }
     while (this.#recoveries.size > 0) await Promise.all(this.#recoveries)
@@ -94,14 +92,18 @@ class Soak {
     return await this.#report(states)
   }
 
-  /** Until so many more are acknowledged, or for as long as there is no progress because nobody leads. */
-  async #writes(more: number): Promise<void> {
+  /** Until so many more are acknowledged, or none was for so long. */
+  async #writes(more: number, patienceMs: number): Promise<void> {
     const { acknowledged } = this.#writers
     const goal = acknowledged.length + more
-    for (let waitedMs = 0; waitedMs < longestLullMs && acknowledged.length < goal; waitedMs += 10) await delay(10)
+    let last = { count: acknowledged.length, atMs: performance.now() }
+    while (acknowledged.length < goal && performance.now() - last.atMs < patienceMs) {
+      await delay(5)
+      if (acknowledged.length > last.count) last = { count: acknowledged.length, atMs: performance.now() }
+    }
   }
 
-  async #strike({ kind, victims, downForWrites }: Strike): Promise<void> {
+  async #strike({ kind, victims, downForWrites, downPatienceMs }: Strike): Promise<void> {
     const alive = victims.filter(({ id, part }) => {
       const { sidecar, application } = this.#machines.get(id)
       return part === 'sidecar' ? sidecar.child !== null : application.isRunning
@@ -109,7 +111,6 @@ class Soak {
     if (alive.length === 0) return
     this.#kills += alive.length
     this.#strikes.set(kind, (this.#strikes.get(kind) ?? 0) + 1)
-    const hit = new Set(alive.map(({ id }) => id))
     const names = alive.map(({ id, part }) => `${part} ${id}`).join(', ')
     this.#tell(`${this.#kills} kills, ${this.#writers.acknowledged.length} writes acknowledged: ${kind} (${names})`)
     await Promise.all(
@@ -117,8 +118,8 @@ class Soak {
         part === 'sidecar' ? this.#machines.cluster.kill(id) : this.#machines.get(id).application.kill(),
       ),
     )
-    for (const id of hit) {
-      const recovery: Promise<void> = this.#recover(id, downForWrites)
+    for (const victim of alive) {
+      const recovery: Promise<void> = this.#recover(victim, downForWrites, downPatienceMs)
         .catch((error) => {
           this.#failure ??= error instanceof Error ? error : new Error(String(error))
         })
@@ -127,12 +128,12 @@ class Soak {
     }
   }
 
-  async #recover(id: string, downForWrites: number): Promise<void> {
-    await this.#writes(downForWrites)
-    const { sidecar, application } = this.#machines.get(id)
-    // Another strike's recovery may have brought it back already.
-    if (sidecar.child === null || !application.isRunning) this.#losses.killed(id, application.journal)
-    this.#machines.start(id)
+  async #recover({ id, part }: Victim, downForWrites: number, patienceMs: number): Promise<void> {
+    const { application } = this.#machines.get(id)
+    await this.#writes(downForWrites, patienceMs)
+    this.#losses.killed(id, application.journal)
+    if (part === 'sidecar') this.#machines.cluster.start(id)
+    else application.start()
   }
 
   /** Anybody when nobody leads: the plan wants a name. */
