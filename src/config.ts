@@ -32,6 +32,8 @@ export interface Config {
   readonly electionTimeoutMinMs: number
   readonly electionTimeoutMaxMs: number
   readonly heartbeatIntervalMs: number
+  readonly leaseReads: boolean
+  readonly maxClockDriftPpm: number
   readonly rpcTimeoutMs: number
   readonly segmentBytes: number
   /** Applied entries between two snapshots. */
@@ -120,6 +122,8 @@ function parse(given: Settings, env: Environment, workingDirectory: string, prob
     electionTimeoutMinMs: given.ELECTION_TIMEOUT_MIN_MS,
     electionTimeoutMaxMs: given.ELECTION_TIMEOUT_MAX_MS,
     heartbeatIntervalMs: given.HEARTBEAT_INTERVAL_MS,
+    leaseReads: given.LEASE_READS === 'true',
+    maxClockDriftPpm: given.MAX_CLOCK_DRIFT_PPM,
     rpcTimeoutMs: given.RPC_TIMEOUT_MS,
     segmentBytes: sizeBytes('SEGMENT_BYTES', 64 * KiB, GiB),
     snapshotThreshold: given.SNAPSHOT_THRESHOLD,

@@ -17,6 +17,7 @@ import { lockDirectory } from './storage/directory-lock.ts'
 import { nodeDisk } from './storage/node-disk.ts'
 import { isFounded } from './storage/open-directory.ts'
 import { decodeRecords, encodeEntry } from './storage/record.ts'
+import { ResultFile } from './storage/result-file.ts'
 import { type DurableStorage, openStorage } from './storage/storage.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import { createMetrics } from './telemetry/metrics.ts'
@@ -94,6 +95,7 @@ async function assemble(
     const storage = await open(config, logger, onFatal)
     const acquaintances = await AcquaintanceFile.open(storage.background, config.dataDir)
     const machines = await createStateMachines(config, storage.background, logger, onFatal)
+    const results = machines.kv === null ? await openResults(config, storage, logger) : null
     const metrics = createMetrics({ version, node: () => node })
     const node: RaftNode = new RaftNode({
       id: config.nodeId,
@@ -104,7 +106,7 @@ async function assemble(
       transport: connect(config, storage, logger),
       applier: machines.applier,
       watcher: machines.watcher,
-      results: null,
+      results,
       ledger: { maxKeys: config.maxIdempotencyKeys, maxAnswerBytes: 64 * mebibyte },
       clock: systemClock,
       random: Math.random,
@@ -114,6 +116,9 @@ async function assemble(
         electionTimeoutMinMs: config.electionTimeoutMinMs,
         electionTimeoutMaxMs: config.electionTimeoutMaxMs,
         heartbeatIntervalMs: config.heartbeatIntervalMs,
+        leaseReads: config.leaseReads,
+        maxClockDriftPpm: config.maxClockDriftPpm,
+        waitsAfterRestart: true,
         maxInFlightMessages: config.maxInflightAppends,
         maxLogEntries: config.maxLogEntries,
         ...bounds,
@@ -128,6 +133,8 @@ async function assemble(
       cluster: config.cluster,
       version,
       maxCommandBytes: config.maxCommandBytes,
+      maxPendingBytes: config.maxPendingBytes,
+      leaseReads: false,
       kv: machines.kv,
       validateCommand: machines.kv === null ? null : validateKvCommand,
       readyChecks: () => readyChecks(node),
@@ -186,6 +193,19 @@ async function open(config: Config, logger: Logger, onFailure: (error: FatalErro
       logger.warn({ event: 'torn-tail', ...tail }, sentence)
     },
     onFailure,
+  })
+}
+
+/** Under STATE_MACHINE=app: the embedded machine is fed again after a restart, and answers anew. */
+async function openResults(config: Config, storage: DurableStorage, logger: Logger): Promise<ResultFile> {
+  return await ResultFile.open(storage.background, config.dataDir, {
+    identity: storage.identity,
+    isFull: () => storage.isFull,
+    onDamage: (damage) => {
+      const sentence = `${damage.file} is damaged at ${damage.offset}: what commands answered that stands behind it is asked of the other nodes`
+      logger.warn({ event: 'results-damaged', ...damage }, sentence)
+    },
+    onLost: (reason) => logger.warn({ event: 'results-lost' }, `What commands answer cannot be kept: ${reason}`),
   })
 }
 

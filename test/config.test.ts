@@ -142,6 +142,8 @@ describe('a bad variable stops with a line that names it, its value and what wou
       { HEARTBEAT_INTERVAL_MS: '501' },
       'HEARTBEAT_INTERVAL_MS="501" is over half of ELECTION_TIMEOUT_MIN_MS=1000, so that one late heartbeat would start an election: give at most 500',
     ],
+    [{ LEASE_READS: 'yes' }, 'LEASE_READS="yes" does not fit: give one of true, false'],
+    [{ MAX_CLOCK_DRIFT_PPM: '0' }, 'MAX_CLOCK_DRIFT_PPM="0" does not fit: give a whole number from 1 to 100000'],
     [{ RPC_TIMEOUT_MS: '0' }, 'RPC_TIMEOUT_MS="0" does not fit: give a whole number of ms from 10 to 600000'],
     [{ SEGMENT_BYTES: '16MB' }, 'SEGMENT_BYTES="16MB" does not fit: give a size such as 65536, 64KiB, 16MiB or 1GiB'],
     [{ SEGMENT_BYTES: '4KiB' }, 'SEGMENT_BYTES="4KiB" does not fit: give a size from 64KiB to 1GiB'],
@@ -164,17 +166,9 @@ describe('a bad variable stops with a line that names it, its value and what wou
       { NOTIFY_SOCKET: '/run/systemd/notify', WATCHDOG_USEC: '2000000' },
       'WATCHDOG_USEC="2000000" does not fit: set WatchdogSec= to 10s or more, or remove it',
     ],
-    ...[
-      'TLS_CERT',
-      'TLS_KEY',
-      'TLS_KEY_FILE',
-      'TLS_CA',
-      'APP_SECRET',
-      'APP_SECRET_FILE',
-      'APP_HEALTH',
-      'LEASE_READS',
-      'MAX_CLOCK_DRIFT_PPM',
-    ].map((name) => [{ [name]: 'x' }, `${name} is set, but this version does not offer it: unset it`] as const),
+    ...['TLS_CERT', 'TLS_KEY', 'TLS_KEY_FILE', 'TLS_CA', 'APP_SECRET', 'APP_SECRET_FILE', 'APP_HEALTH'].map(
+      (name) => [{ [name]: 'x' }, `${name} is set, but this version does not offer it: unset it`] as const,
+    ),
   ]
   for (const [variables, line] of cases) {
     it(line, () => {
@@ -221,6 +215,8 @@ describe('the defaults', () => {
       electionTimeoutMinMs: 1000,
       electionTimeoutMaxMs: 2000,
       heartbeatIntervalMs: 300,
+      leaseReads: false,
+      maxClockDriftPpm: 500,
       rpcTimeoutMs: 5000,
       segmentBytes: 16 * 1024 * 1024,
       snapshotThreshold: 5000,
@@ -267,6 +263,13 @@ describe('the defaults', () => {
 })
 
 describe('what is taken', () => {
+  it('leases, when they are asked for', () => {
+    assert.deepEqual(
+      ['true', 'false'].map((value) => load({ LEASE_READS: value }).leaseReads),
+      [true, false],
+    )
+  })
+
   it('a data directory from systemd, unless one is set', () => {
     assert.equal(load({ STATE_DIRECTORY: '/var/lib/raft-sidecar/n1' }).dataDir, '/var/lib/raft-sidecar/n1')
     assert.equal(load({ STATE_DIRECTORY: '/var/lib/x', DATA_DIR: '/srv/raft' }).dataDir, '/srv/raft')

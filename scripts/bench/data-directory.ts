@@ -65,14 +65,27 @@ export async function writeLog(options: LogOptions): Promise<void> {
       configuration,
       machinePosition: snapshotAt,
     }
-    await storage.takeSnapshot(header, body)
+    await storage.takeSnapshot(header, noLedger(), body)
   }
   if (compactThrough !== undefined) storage.compact({ index: compactThrough, term: 1 })
   await storage.close()
 }
 
+/** As a snapshot of 0.2 would have it: nothing is known of keys. */
+async function* noLedger(): AsyncGenerator<Uint8Array> {}
+
 export function command(index: number, payloadBytes: number, keys: number): Entry {
   const head = `{"op":"set","key":"k${index % keys}","value":"`
   const payload = Buffer.from(`${head}${'x'.repeat(Math.max(0, payloadBytes - head.length - 2))}"}`)
-  return encodeEntry({ index, term: 1, kind: 'json', timestampMs: 1, origin: 1, sequence: index, payload })
+  return encodeEntry({
+    index,
+    term: 1,
+    kind: 'json',
+    timestampMs: 1,
+    origin: 1,
+    sequence: index,
+    key: null,
+    traceparent: null,
+    payload,
+  })
 }

@@ -7,33 +7,39 @@ import type { CommittedCommand, Node } from '../node/contract.ts'
 /** Shared by the routes of one listener; `closing` tells clients to leave their connection. */
 export interface Lifecycle {
   closing: boolean
+  /** Called once, when the close begins: by what would wait for longer than it. */
+  readonly onClosing: Set<() => void>
 }
 
 export function answerJson(reply: FastifyReply, status: number, text: string): FastifyReply {
   return reply.code(status).header('content-type', 'application/json; charset=utf-8').send(text)
 }
 
+export function answerBytes(reply: FastifyReply, json: Buffer): FastifyReply {
+  return reply.header('content-type', 'application/json; charset=utf-8').send(json)
+}
+
 /** On every answer that goes through Fastify's reply. */
 export function addRaftHeaders(reply: FastifyReply, node: Node, lifecycle: Lifecycle): void {
-  reply.header('raft-index', node.appliedIndex)
+  // What was committed only may lie further ahead, and a route says so.
+  if (!reply.hasHeader('raft-index')) reply.header('raft-index', node.appliedIndex)
   reply.header('raft-term', node.currentTerm)
   const leader = node.leader()
   if (leader !== null) reply.header('raft-leader', leader.id)
   if (lifecycle.closing) reply.header('connection', 'close')
 }
 
-/** `result` is undefined for a command that is committed only. */
+/** `result` is undefined for a command that is committed only. `etag`: the version of the item that was written, if one was. */
 export function answerCommand(
   reply: FastifyReply,
   node: Node,
   lifecycle: Lifecycle,
   command: CommittedCommand,
   result: unknown,
-  etag: boolean,
+  etag: string | null,
 ): void {
-  const { index, term, timestampMs } = command
-  const base = `{"index":${index},"term":${term},"timestamp":"${isoTime(timestampMs)}"`
-  const text = result === undefined ? `${base}}` : `${base},"result":${JSON.stringify(result) ?? 'null'}}`
+  const { index, term } = command
+  const text = commandText(command, result)
   const sizeBytes = Buffer.byteLength(text)
   const headers = [
     'content-type',
@@ -47,7 +53,7 @@ export function answerCommand(
   ]
   const leader = node.leader()
   if (leader !== null) headers.push('raft-leader', leader.id)
-  if (etag) headers.push('etag', `"${index}"`)
+  if (etag !== null) headers.push('etag', etag)
   if (lifecycle.closing) headers.push('connection', 'close')
   const response = reply.raw
   response.writeHead(result === undefined ? 202 : 200, headers)
@@ -55,11 +61,18 @@ export function answerCommand(
   response.end(text, sizeBytes === text.length ? 'latin1' : 'utf8')
 }
 
+/** As for `answerCommand`. */
+export function commandText({ index, term, timestampMs, duplicate }: CommittedCommand, result: unknown): string {
+  const place = `{"index":${index},"term":${term},"timestamp":"${isoTime(timestampMs)}"`
+  const repeated = duplicate ? ',"duplicate":true}' : '}'
+  return result === undefined ? place + repeated : `${place},"result":${JSON.stringify(result) ?? 'null'}${repeated}`
+}
+
 let lastMs = 0
 let lastText = new Date(0).toISOString()
 
 /** Commands of one batch mostly share their millisecond. */
-function isoTime(timestampMs: number): string {
+export function isoTime(timestampMs: number): string {
   if (timestampMs !== lastMs) {
     lastText = new Date(timestampMs).toISOString()
     lastMs = timestampMs

@@ -5,45 +5,53 @@ import type { CommittedCommand, NewCommand } from '../node/contract.ts'
 import { answerCommand, type Lifecycle } from './answer.ts'
 import { takeCommand, whyNotJson } from './body.ts'
 import type { ApiContext } from './options.ts'
-import { minIndexOf, timeoutMsOf } from './parameters.ts'
+import { minIndexOf, refuseConditions, timeoutMsOf } from './parameters.ts'
 import { fail, Refusal } from './problem.ts'
-import { waitForMinIndex } from './reads.ts'
+import { waitHolding } from './reads.ts'
 import { CommandQuery } from './schemas.ts'
 
 export function addCommands(app: FastifyInstance, context: ApiContext, lifecycle: Lifecycle): void {
-  const { maxCommandBytes, validateCommand } = context
   app.post<{ Querystring: CommandQuery }>(
     '/v1/commands',
     { schema: { querystring: CommandQuery } },
     (request, reply) => {
-      takeCommand(request, reply, maxCommandBytes, (command) => {
-        // The state machine's own check parses JSON itself: once is enough.
-        if (validateCommand !== null) checkCommand(validateCommand(command.kind, command.payload))
-        else if (command.kind === 'json') checkCommand(whyNotJson(command.payload))
-        propose(context, lifecycle, request, reply, request.query, command, false)
+      refuseConditions(request.raw.headers)
+      takeCommand(request, reply, context, (command) => {
+        checkCommand(context, command)
+        propose(context, lifecycle, request, reply, request.query, command, null)
       })
     },
   )
 }
 
-export function checkCommand(why: string | null): void {
+/** Throws Refusal. The state machine's own check parses JSON itself: once is enough. */
+export function checkCommand({ validateCommand }: ApiContext, { kind, payload }: NewCommand): void {
+  if (validateCommand !== null) refuseIf(validateCommand(kind, payload))
+  else if (kind === 'json') refuseIf(whyNotJson(payload))
+}
+
+export function refuseIf(why: string | null): void {
   if (why !== null) throw new Refusal(400, 'invalid-command', why)
 }
 
-/** `etag`: the answer names the index as the version of the item that was written. */
+/** Judges what the state machine answered (undefined: it was not waited for): an ETag for the answer, null for none; may throw ConditionFailed. */
+export type Judge = (committed: CommittedCommand, result: unknown) => string | null
+
 export function propose(
-  { node }: ApiContext,
+  context: ApiContext,
   lifecycle: Lifecycle,
   request: FastifyRequest,
   reply: FastifyReply,
   { timeout, wait }: CommandQuery,
   command: NewCommand,
-  etag: boolean,
+  judge: Judge | null,
 ): void {
+  const { node } = context
   const timeoutMs = timeoutMsOf(timeout)
   const failed = (error: unknown) => fail(reply, error)
   const answer = (committed: CommittedCommand, result: unknown) => {
     try {
+      const etag = judge === null ? null : judge(committed, result)
       answerCommand(reply, node, lifecycle, committed, result, etag)
     } catch (error) {
       failed(error)
@@ -56,7 +64,7 @@ export function propose(
       node.propose(command, leftMs).then((applied) => answer(applied, applied.result ?? null), failed)
     }
   }
-  const waiting = waitForMinIndex(node, minIndexOf(request.raw.headers), timeoutMs)
+  const waiting = waitHolding(context, minIndexOf(request.raw.headers), timeoutMs, command.payload.length)
   if (waiting === null) go(timeoutMs)
   else waiting.then(go).catch(failed)
 }

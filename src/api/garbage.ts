@@ -32,7 +32,7 @@ function mayAnswer(socket: Socket): boolean {
 }
 
 function problemFor(code: string | undefined): Problem {
-  const common = { outcome: 'not_applied', retryAfterS: null, committed: null } as const
+  const common = { outcome: 'not_applied', retryAfterS: null, extensions: {} } as const
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
       return { ...common, status: 431, code: 'headers-too-large', detail: 'The headers are larger than 16 KiB.' }

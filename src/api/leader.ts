@@ -3,15 +3,13 @@
 import type { FastifyInstance } from 'fastify'
 import { answerJson } from './answer.ts'
 import type { ApiContext } from './options.ts'
-import { minIndexOf, refuseUnofferedHeaders, timeoutMsOf } from './parameters.ts'
 import { Refusal } from './problem.ts'
-import { waitForMinIndex } from './reads.ts'
+import { beginRead } from './reads.ts'
 import { type LeaderResponse, WaitQuery } from './schemas.ts'
 
 export function addLeader(app: FastifyInstance, { node }: ApiContext): void {
   app.get<{ Querystring: WaitQuery }>('/v1/leader', { schema: { querystring: WaitQuery } }, async (request, reply) => {
-    refuseUnofferedHeaders(request.headers)
-    await waitForMinIndex(node, minIndexOf(request.headers), timeoutMsOf(request.query.timeout))
+    await beginRead(node, request.headers, request.query.timeout)
     const leader = node.leader()
     if (leader === null) throw new Refusal(503, 'no-leader', 'This node knows of no leader; an election is due.', 1)
     // A leader cut off from its quorum may have been replaced: it must not hand out its fencing token any more.

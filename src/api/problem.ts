@@ -3,7 +3,16 @@
 
 import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { type Outcome, ProposalError, type ProposalErrorCode, ReadError, SnapshotError } from '../errors.ts'
+import {
+  CompactedError,
+  type Outcome,
+  ProposalError,
+  type ProposalErrorCode,
+  ReadError,
+  SkipError,
+  SnapshotError,
+  TransferError,
+} from '../errors.ts'
 import type { ProblemResponse } from './schemas.ts'
 
 export interface Problem {
@@ -13,8 +22,11 @@ export interface Problem {
   /** Only for a request that would have proposed something. */
   readonly outcome: Outcome | null
   readonly retryAfterS: number | null
-  readonly committed: { readonly index: number; readonly term: number } | null
+  readonly extensions: Extensions
 }
+
+/** What some codes say beside the sentence. */
+export type Extensions = Readonly<Partial<Pick<ProblemResponse, 'index' | 'term' | 'firstIndex' | 'modifiedIndex'>>>
 
 /** Thrown by a route that refuses a request before anything was proposed. */
 export class Refusal extends Error {
@@ -31,13 +43,29 @@ export class Refusal extends Error {
   }
 }
 
-interface Row {
+/** A compare-and-set that changed nothing: its command stands in the log. */
+export class ConditionFailed extends Error {
+  readonly committed: { readonly index: number; readonly term: number }
+  /** Where the key was modified last; 0: it does not exist. */
+  readonly modifiedIndex: number
+
+  constructor(detail: string, committed: { readonly index: number; readonly term: number }, modifiedIndex: number) {
+    super(detail)
+    this.name = 'ConditionFailed'
+    this.committed = { index: committed.index, term: committed.term }
+    this.modifiedIndex = modifiedIndex
+  }
+}
+
+export interface Row {
   readonly status: number
   readonly retryAfterS: number | null
 }
 
-const proposalRows: Readonly<Record<ProposalErrorCode, Row>> = {
+export const proposalRows: Readonly<Record<ProposalErrorCode, Row>> = {
   'command-too-large': { status: 413, retryAfterS: null },
+  'idempotency-key-reused': { status: 422, retryAfterS: null },
+  'command-skipped': { status: 422, retryAfterS: null },
   'too-many-proposals': { status: 429, retryAfterS: 1 },
   'no-leader': { status: 503, retryAfterS: 1 },
   'shutting-down': { status: 503, retryAfterS: 5 },
@@ -45,20 +73,28 @@ const proposalRows: Readonly<Record<ProposalErrorCode, Row>> = {
   'leadership-lost': { status: 503, retryAfterS: null },
   'commit-timeout': { status: 504, retryAfterS: null },
   'apply-pending': { status: 504, retryAfterS: null },
+  'result-unknown': { status: 504, retryAfterS: null },
   'storage-full': { status: 507, retryAfterS: null },
 }
 
-const readRows: Readonly<Record<ReadError['code'], Row>> = {
+export const readRows: Readonly<Record<ReadError['code'], Row>> = {
   'no-leader': { status: 503, retryAfterS: 1 },
   'shutting-down': { status: 503, retryAfterS: 5 },
   'read-timeout': { status: 504, retryAfterS: null },
   'index-not-reached': { status: 412, retryAfterS: null },
 }
 
-const snapshotRows: Readonly<Record<SnapshotError['code'], Row>> = {
+export const snapshotRows: Readonly<Record<SnapshotError['code'], Row>> = {
   'snapshot-unsupported': { status: 501, retryAfterS: null },
   'snapshot-failed': { status: 503, retryAfterS: 5 },
   'storage-full': { status: 507, retryAfterS: null },
+  'shutting-down': { status: 503, retryAfterS: 5 },
+}
+
+export const transferRows: Readonly<Record<TransferError['code'], Row>> = {
+  'not-leader': { status: 409, retryAfterS: null },
+  'unknown-member': { status: 422, retryAfterS: null },
+  'transfer-failed': { status: 503, retryAfterS: 5 },
   'shutting-down': { status: 503, retryAfterS: 5 },
 }
 
@@ -69,22 +105,44 @@ export function proposes(method: string): boolean {
 
 /** Null: not a condition that we know, so a bug. */
 export function problemOf(error: unknown, request: FastifyRequest): Problem | null {
+  const none = { outcome: null, extensions: {} }
   if (error instanceof ProposalError) {
     const { code, outcome, message, committed } = error
-    return { ...proposalRows[code], code, detail: message, outcome, committed }
+    const extensions = committed === null ? {} : { index: committed.index, term: committed.term }
+    return { ...proposalRows[code], code, detail: message, outcome, extensions }
   }
-  if (error instanceof SnapshotError) {
-    const { code, message } = error
-    return { ...snapshotRows[code], code, detail: message, outcome: null, committed: null }
+  if (error instanceof SnapshotError)
+    return { ...snapshotRows[error.code], code: error.code, detail: error.message, ...none }
+  if (error instanceof TransferError)
+    return { ...transferRows[error.code], code: error.code, detail: error.message, ...none }
+  if (error instanceof CompactedError) return compactedProblem(error)
+  if (error instanceof ConditionFailed) {
+    const { message, committed, modifiedIndex } = error
+    const extensions = { ...committed, modifiedIndex }
+    return {
+      status: 412,
+      code: 'condition-failed',
+      detail: message,
+      outcome: 'committed',
+      retryAfterS: null,
+      extensions,
+    }
   }
   const outcome = proposes(request.method) ? 'not_applied' : null
+  if (error instanceof SkipError) {
+    return { status: 409, code: error.code, detail: error.message, outcome, retryAfterS: null, extensions: {} }
+  }
   if (error instanceof ReadError) {
-    return { ...readRows[error.code], code: error.code, detail: error.message, outcome, committed: null }
+    return { ...readRows[error.code], code: error.code, detail: error.message, outcome, extensions: {} }
   }
   const refusal = error instanceof Refusal ? error : refusalOfFastify(error, request)
   if (refusal === null) return null
   const { status, code, retryAfterS, message } = refusal
-  return { status, code, retryAfterS, detail: message, outcome, committed: null }
+  return { status, code, retryAfterS, detail: message, outcome, extensions: {} }
+}
+
+export function compactedProblem({ code, message, firstIndex }: CompactedError): Problem {
+  return { status: 410, code, detail: message, outcome: null, retryAfterS: null, extensions: { firstIndex } }
 }
 
 /** A proposal may have been made before the bug struck. */
@@ -95,12 +153,12 @@ export function internalProblem(method: string): Problem {
     detail: 'The node met a condition that it does not know; its log says more.',
     outcome: proposes(method) ? 'unknown' : null,
     retryAfterS: null,
-    committed: null,
+    extensions: {},
   }
 }
 
 export function problemText(problem: Problem): string {
-  const { status, code, detail, outcome, committed } = problem
+  const { status, code, detail, outcome, extensions } = problem
   const body: ProblemResponse = {
     type: 'about:blank',
     title: STATUS_CODES[status] ?? 'Error',
@@ -108,7 +166,7 @@ export function problemText(problem: Problem): string {
     detail,
     code,
     ...(outcome === null ? {} : { outcome }),
-    ...(committed === null ? {} : { index: committed.index, term: committed.term }),
+    ...extensions,
   }
   return JSON.stringify(body)
 }

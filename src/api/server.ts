@@ -5,8 +5,12 @@ import type { Socket } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { exitCodes, FatalError } from '../errors.ts'
 import { addRaftHeaders, type Lifecycle } from './answer.ts'
+import { addBatch } from './batch.ts'
 import { leaveBodiesToUs } from './body.ts'
+import { BodyBudget } from './body-budget.ts'
+import { addCommandLog } from './command-log.ts'
 import { addCommands } from './commands.ts'
+import { addEvents } from './events.ts'
 import { refuseGarbage } from './garbage.ts'
 import { createSiteCheck, createTokenCheck, isLoopback } from './guard.ts'
 import { addHealth } from './health.ts'
@@ -14,16 +18,20 @@ import { addKv } from './kv.ts'
 import { addLeader } from './leader.ts'
 import { listenOn } from './listen.ts'
 import { addNotFound } from './not-found.ts'
+import { addOpenApi } from './openapi.ts'
 import type { ApiContext, ApiOptions, ListenTarget } from './options.ts'
 import { internalProblem, problemOf, Refusal, sendProblem } from './problem.ts'
 import { addReads } from './reads.ts'
+import { addSkip } from './skip.ts'
 import { addSnapshot } from './snapshot.ts'
 import { addMetrics, addStatus } from './status.ts'
+import { addStatusPage } from './status-page.ts'
+import { StreamSlots } from './stream-slots.ts'
+import { addTransfer } from './transfer.ts'
 
 const keepAliveTimeoutMs = 75_000
 /** For a request to arrive whole. */
 const requestTimeoutMs = 30_000
-const maxConnections = 10_000
 /** The whole of a request's headers is bounded by 16 KiB, so a key is too. */
 const maxKeyLength = 16_384
 
@@ -39,47 +47,33 @@ export interface Api {
 }
 
 export function createApi(options: ApiOptions): Api {
-  const { listen, statusListen, token, logger, closeTimeoutMs = 5_000, backupIdleTimeoutMs = 60_000 } = options
+  const { listen, statusListen, token, logger, closeTimeoutMs = 5_000 } = options
   if ('host' in listen && !isLoopback(listen.host) && token === null) {
     throw new FatalError(
       exitCodes.configuration,
       `API_LISTEN=${listen.host}:${listen.port} lets other machines in: set API_TOKEN, or listen on 127.0.0.1.`,
     )
   }
-  const lifecycle: Lifecycle = { closing: false }
-  const main = createListener(options, listen, lifecycle, {
-    hint: (path) =>
-      path.startsWith('/v1/kv')
-        ? options.kv === null
-          ? 'STATE_MACHINE=app has no /v1/kv: the application holds the state.'
-          : 'This version does not offer listing: name a key, /v1/kv/{key}.'
-        : null,
-    addRoutes: (app) => {
-      // Health checks answer without the token: those who ask cannot keep secrets, and they learn none.
-      addHealth(app, options)
-      app.register((guarded, _options, done) => {
-        if (token !== null) addTokenCheck(guarded, token)
-        addCommands(guarded, options, lifecycle)
-        if (options.kv !== null) addKv(guarded, options, options.kv, lifecycle)
-        addReads(guarded, options)
-        addLeader(guarded, options)
-        addStatus(guarded, options)
-        addSnapshot(guarded, options, backupIdleTimeoutMs)
-        addMetrics(guarded, options)
-        done()
-      })
-    },
+  const lifecycle: Lifecycle = { closing: false, onClosing: new Set() }
+  const context: ApiContext = {
+    ...options,
+    bodies: new BodyBudget(options.maxPendingBytes),
+    streams: new StreamSlots(options.maxStreams ?? 256),
+  }
+  const main = createListener(context, options, listen, lifecycle, {
+    hint: (path) => mainHint(path, options),
+    addRoutes: (app) => addMainRoutes(app, context, options, lifecycle),
   })
   const status =
     statusListen === null
       ? null
-      : createListener(options, statusListen, lifecycle, {
+      : createListener(context, options, statusListen, lifecycle, {
           hint: () =>
             'STATUS_LISTEN is read-only: it has the health checks, /metrics and /v1/leader, and nothing else.',
           addRoutes: (app) => {
-            addHealth(app, options)
-            addLeader(app, options)
-            addMetrics(app, options)
+            addHealth(app, context)
+            addLeader(app, context)
+            addMetrics(app, context)
           },
         })
   const listeners = status === null ? [main] : [main, status]
@@ -87,6 +81,7 @@ export function createApi(options: ApiOptions): Api {
 
   async function closeAll(): Promise<void> {
     lifecycle.closing = true
+    for (const end of lifecycle.onClosing) end()
     const cut = setTimeout(() => {
       for (const { app } of listeners) app.server.closeAllConnections()
     }, closeTimeoutMs)
@@ -129,6 +124,37 @@ export function createApi(options: ApiOptions): Api {
   }
 }
 
+function addMainRoutes(app: FastifyInstance, context: ApiContext, options: ApiOptions, lifecycle: Lifecycle): void {
+  const { token, backupIdleTimeoutMs = 60_000, streamIdleTimeoutMs = 60_000 } = options
+  // Health checks answer without the token: those who ask cannot keep secrets, and they learn none. The page asks for it, and the
+  // document is the same for everybody.
+  addHealth(app, context)
+  addStatusPage(app)
+  addOpenApi(app, options.version, (described) => addMainRoutes(described, context, options, lifecycle))
+  app.register((guarded, _options, done) => {
+    if (token !== null) addTokenCheck(guarded, token)
+    addCommands(guarded, context, lifecycle)
+    addBatch(guarded, context)
+    addCommandLog(guarded, context, lifecycle, streamIdleTimeoutMs)
+    addSkip(guarded, context)
+    if (context.kv !== null) addKv(guarded, context, context.kv, lifecycle)
+    addReads(guarded, context)
+    addLeader(guarded, context)
+    addTransfer(guarded, context)
+    addStatus(guarded, context)
+    addEvents(guarded, context, lifecycle, streamIdleTimeoutMs)
+    addSnapshot(guarded, context, backupIdleTimeoutMs)
+    addMetrics(guarded, context)
+    done()
+  })
+}
+
+function mainHint(path: string, { kv }: ApiOptions): string | null {
+  if (path.startsWith('/v1/kv') && kv === null)
+    return 'STATE_MACHINE=app has no /v1/kv: the application holds the state.'
+  return path.startsWith('/v1/members/') ? 'This version does not change the membership of a cluster.' : null
+}
+
 interface Listener {
   readonly app: FastifyInstance
   readonly sockets: ReadonlySet<Socket>
@@ -139,7 +165,13 @@ interface Routes {
   readonly addRoutes: (app: FastifyInstance) => void
 }
 
-function createListener(context: ApiContext, target: ListenTarget, lifecycle: Lifecycle, routes: Routes): Listener {
+function createListener(
+  context: ApiContext,
+  { maxConnections = 10_000 }: ApiOptions,
+  target: ListenTarget,
+  lifecycle: Lifecycle,
+  routes: Routes,
+): Listener {
   const { node } = context
   const answerError = errorAnswer(context)
   const app: FastifyInstance = Fastify({

@@ -2,26 +2,23 @@
 // reads it, and never more of it is in memory than the connection takes.
 
 import { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Backup, Node } from '../node/contract.ts'
+import type { FastifyInstance } from 'fastify'
+import type { Backup } from '../node/contract.ts'
 import { answerJson } from './answer.ts'
 import { hasBody } from './body.ts'
 import type { ApiContext } from './options.ts'
-import { minIndexOf, refuseUnofferedHeaders, timeoutMsOf } from './parameters.ts'
 import { Refusal } from './problem.ts'
-import { waitForMinIndex } from './reads.ts'
+import { beginRead } from './reads.ts'
 import { type SnapshotResponse, WaitQuery } from './schemas.ts'
 
 const chunkBytes = 256 * 1024
-
-type Request = FastifyRequest<{ Querystring: WaitQuery }>
 
 export function addSnapshot(app: FastifyInstance, context: ApiContext, idleTimeoutMs: number): void {
   const { node, cluster, logger } = context
   const schema = { querystring: WaitQuery }
 
   app.post<{ Querystring: WaitQuery }>('/v1/snapshot', { schema }, async (request, reply) => {
-    await prepare(node, request)
+    await beginRead(node, request.headers, request.query.timeout)
     if (hasBody(request.headers)) throw new Refusal(400, 'invalid-parameter', 'Taking a snapshot takes no body.')
     const { index, term, sizeBytes } = await node.takeSnapshot()
     const body: SnapshotResponse = { index, term, sizeBytes }
@@ -30,7 +27,7 @@ export function addSnapshot(app: FastifyInstance, context: ApiContext, idleTimeo
 
   // A HEAD would take a snapshot, and read all of it, for nobody.
   app.get<{ Querystring: WaitQuery }>('/v1/snapshot', { schema, exposeHeadRoute: false }, async (request, reply) => {
-    await prepare(node, request)
+    await beginRead(node, request.headers, request.query.timeout)
     const backup = await node.openBackup()
     const response = reply.raw
     // Taking it may have lasted longer than the client's patience.
@@ -54,11 +51,6 @@ export function addSnapshot(app: FastifyInstance, context: ApiContext, idleTimeo
       })
       .send(streamOf(backup).on('error', (error) => logger.error({ error, index }, 'A backup broke off')))
   })
-}
-
-async function prepare(node: Node, request: Request): Promise<void> {
-  refuseUnofferedHeaders(request.headers)
-  await waitForMinIndex(node, minIndexOf(request.headers), timeoutMsOf(request.query.timeout))
 }
 
 /** Reads no more than it is asked for, and closes the file at the end, whatever the end is. */

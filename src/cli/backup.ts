@@ -10,7 +10,7 @@ import { CliFailure } from './failure.ts'
 import type { Printed } from './sidecar-call.ts'
 
 export async function takeSnapshot(client: Client): Promise<Printed> {
-  const snapshot = await client.takeSnapshot()
+  const snapshot = await client.snapshot()
   return { json: snapshot, text: `The node holds a ${describe(snapshot)}` }
 }
 

@@ -10,6 +10,7 @@ export const cliExitCodes = {
   keyNotFound: 4,
   unreachable: 5,
   appliesLater: 6,
+  conditionFailed: 7,
 } as const
 
 export type CliExitCode = (typeof cliExitCodes)[keyof typeof cliExitCodes]
@@ -22,7 +23,8 @@ Exit codes:
   3   unknown outcome: the command may yet be committed
   4   the key does not exist
   5   the sidecar cannot be reached
-  6   committed, but not applied yet; it will be
+  6   committed, but not applied here yet (it will be), or applied and its result is no longer known
+  7   --if-match or --if-none-match did not hold; nothing was changed
   65  the data directory, or the backup, is damaged or belongs elsewhere
   74  a file cannot be read or written
   75  another process holds the data directory

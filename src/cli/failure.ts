@@ -1,6 +1,6 @@
 // From whatever went wrong to an exit code and one line: no stack reaches the terminal.
 
-import { RaftSidecarError } from '../client/client.ts'
+import { CompactedError, SidecarError } from '../client/client.ts'
 import {
   type ExitCode,
   exitCodes,
@@ -53,7 +53,7 @@ export function failureOf(error: unknown, api: string | null): Failure {
     return { exitCode: exitCodes.dataError, code: error.code, message: error.message, ...nothing }
   if (error instanceof StorageFullError)
     return { exitCode: exitCodes.ioError, code: error.code, message: error.message, ...nothing }
-  if (error instanceof RaftSidecarError) {
+  if (error instanceof SidecarError) {
     const { code, outcome, committed } = error
     return { exitCode: exitCodeOf(error), code, outcome, committed, message: messageOf(error, api) }
   }
@@ -66,14 +66,18 @@ export function failureOf(error: unknown, api: string | null): Failure {
   }
 }
 
-function exitCodeOf({ code, outcome, status }: RaftSidecarError): CliExitCode {
+function exitCodeOf({ code, outcome, status }: SidecarError): CliExitCode {
+  if (code === 'condition-failed') return cliExitCodes.conditionFailed
+  // It stands in the log, and has no effect on any node.
+  if (code === 'command-skipped') return cliExitCodes.refused
   if (outcome === 'unknown') return cliExitCodes.unknownOutcome
   if (outcome === 'committed') return cliExitCodes.appliesLater
   if (status === 0) return cliExitCodes.unreachable
   return code === 'key-not-found' ? cliExitCodes.keyNotFound : cliExitCodes.refused
 }
 
-function messageOf({ code, outcome, status, message, cause, committed }: RaftSidecarError, api: string | null): string {
+function messageOf(error: SidecarError, api: string | null): string {
+  const { code, outcome, status, message, cause, committed } = error
   if (status === 0) {
     const reason = cause instanceof Error && 'code' in cause ? ` (${cause.code})` : ''
     const advice = outcome === 'unknown' ? 'the command may yet be committed' : 'is it running, and is --api right?'
@@ -81,8 +85,12 @@ function messageOf({ code, outcome, status, message, cause, committed }: RaftSid
   }
   const text = message.replace(/\.$/, '')
   if (outcome === 'unknown') return `${text}; the command may yet be committed`
-  if (committed !== null)
-    return `${text}; it is committed at index ${committed.index}, term ${committed.term}, and will be applied`
+  if (committed !== null && code !== 'condition-failed') {
+    const will = code === 'apply-pending' ? ', and will be applied' : ''
+    return `${text}; it is committed at index ${committed.index}, term ${committed.term}${will}`
+  }
+  if (error instanceof CompactedError)
+    return `${text}; --after ${error.firstIndex - 1} begins with what this node still holds`
   if (code === 'unauthorized') return `${text}; give the token by --token-file or API_TOKEN`
   return text
 }

@@ -68,6 +68,18 @@ export function parseIndex(text: string): number {
   return index
 }
 
+/** Of an entry that may be none: 0 stands before the first one. For commander. */
+export function parseAfter(text: string): number {
+  if (!/^[0-9]{1,15}$/.test(text)) throw new InvalidArgumentError('Give the index of an entry, or 0.')
+  return Number(text)
+}
+
+/** An idempotency key. For commander. */
+export function parseKey(text: string): string {
+  if (!/^[!-~]{1,255}$/.test(text)) throw new InvalidArgumentError('Give 1 to 255 visible ASCII characters.')
+  return text
+}
+
 /** http://host:port or unix:/path. For commander. */
 export function parseApi(text: string): string {
   if (/^unix:\/./.test(text)) return text

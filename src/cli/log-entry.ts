@@ -5,15 +5,27 @@ import type { Inspection } from '../storage/inspect-directory.ts'
 export type LogEntry = ReturnType<Inspection['entries']> extends AsyncGenerator<infer Each> ? Each : never
 
 export function entryLine(entry: LogEntry): string {
-  const { index, term, kind, timestampMs, record } = entry
-  const line = [String(index), String(term), kind.padEnd(13), isoTime(timestampMs), `${record.length} B`].join('  ')
+  const { index, term, kind, timestampMs, record, key, traceparent } = entry
+  const parts = [String(index), String(term), kind.padEnd(13), isoTime(timestampMs), `${record.length} B`]
+  if (key !== null) parts.push(`key=${key}`)
+  if (traceparent !== null) parts.push(`traceparent=${traceparent}`)
   const text = textOf(entry)
-  return text === null ? line : `${line}  ${text}`
+  if (text !== null) parts.push(text)
+  return parts.join('  ')
 }
 
 export function entryJson(entry: LogEntry): string {
-  const { index, term, kind, timestampMs, record, payload } = entry
-  const fields = { type: 'entry', index, term, kind, timestamp: isoTime(timestampMs), sizeBytes: record.length }
+  const { index, term, kind, timestampMs, record, key, traceparent, payload } = entry
+  const fields = {
+    type: 'entry',
+    index,
+    term,
+    kind,
+    timestamp: isoTime(timestampMs),
+    sizeBytes: record.length,
+    ...(key === null ? {} : { key }),
+    ...(traceparent === null ? {} : { traceparent }),
+  }
   if (kind === 'noop') return JSON.stringify(fields)
   if (kind === 'bytes') return JSON.stringify({ ...fields, bytes: Buffer.from(payload).toString('base64') })
   const text = textOf(entry) ?? ''

@@ -2,24 +2,44 @@
 
 import { Command, CommanderError, Option } from 'commander'
 import { downloadBackup, takeSnapshot } from './backup.ts'
-import { deleteKey, getKey, propose, setKey, showLeader, showStatus, type TimeoutOption } from './commands.ts'
+import {
+  type ConditionOptions,
+  deleteKey,
+  getKey,
+  listKeys,
+  type ProposeOptions,
+  propose,
+  type ReadOptions,
+  setKey,
+  showLeader,
+  showMembers,
+  showStatus,
+  skip,
+  type TimeoutOption,
+  transfer,
+  watch,
+} from './commands.ts'
 import { type CliEnvironment, terminalEnvironment } from './environment.ts'
 import { cliExitCodes, exitCodeHelp } from './exit-codes.ts'
 import { CliFailure } from './failure.ts'
-import { parseApi, parseCommand, parseIndex, parseTimeoutMs, readBytes } from './input.ts'
+import { parseAfter, parseApi, parseCommand, parseIndex, parseKey, parseTimeoutMs, readBytes } from './input.ts'
 import type { DumpOptions } from './log.ts'
-import { type CommonOptions, callSidecar, type OutputOptions, printFailure, runHere } from './sidecar-call.ts'
+import {
+  type CommonOptions,
+  callSidecar,
+  type OutputOptions,
+  printFailure,
+  runHere,
+  streamFromSidecar,
+} from './sidecar-call.ts'
 
-const jsonHelp = 'print the answer, or on standard error what went wrong, as one line of JSON'
+const jsonHelp = 'print the answer (each one), or on standard error what went wrong, as one line of JSON'
 
-interface ProposeOptions extends CommonOptions, TimeoutOption {
-  readonly bytesFile?: string
-  readonly wait: 'applied' | 'committed'
-}
+type ProposalOptions = CommonOptions & ProposeOptions & { readonly bytesFile?: string }
 
 type SnapshotOptions = CommonOptions & { readonly force?: boolean }
 
-type KeyOptions = CommonOptions & TimeoutOption & { readonly local?: boolean }
+type WatchOptions = CommonOptions & { readonly after?: number }
 
 /** `argv` as in process.argv; `run` of the environment is what starts a sidecar. Resolves with the exit code; never rejects. */
 export async function runCommandLine(
@@ -61,11 +81,17 @@ export function createProgram(environment: CliEnvironment, done: (exitCode: numb
         parseApi,
       )
       .option('--token-file <path>', 'a file that holds the token (default: API_TOKEN)')
-  const timed = (usage: string, description: string) =>
+  const timed = (usage: string, description: string, byDefault = '5s') =>
     command(usage, description).option(
       '--timeout <duration>',
-      'how long to wait, 100ms to 60s (default: 5s)',
+      `how long to wait, 100ms to 60s (default: ${byDefault})`,
       parseTimeoutMs,
+    )
+  const conditional = (usage: string, description: string) =>
+    timed(usage, description).option(
+      '--if-match <index>',
+      'only while the modifiedIndex of the key is this one, else exit code 7',
+      parseIndex,
     )
 
   program
@@ -81,38 +107,73 @@ export function createProgram(environment: CliEnvironment, done: (exitCode: numb
     done(await callSidecar(environment, options, showLeader)),
   )
 
+  timed('transfer', 'hand leadership to a voter, and wait until it leads', '10s')
+    .argument('[id]', 'the voter; without it, the one that is furthest')
+    .action(async (id: string | undefined, options: CommonOptions & TimeoutOption) =>
+      done(await callSidecar(environment, options, (client) => transfer(client, id ?? null, options))),
+    )
+
+  command('members', 'show the members, as this node sees them').action(async (options: CommonOptions) =>
+    done(await callSidecar(environment, options, showMembers)),
+  )
+
   timed('propose', 'propose one command, and wait until it is applied here')
     .argument('[json]', 'the command, any JSON value')
     .option('--bytes-file <path>', 'propose what this file holds as opaque bytes; - is standard input')
+    .option(
+      '--key <key>',
+      'idempotency key: however often the same command is proposed under it, it takes effect once (default: a new one)',
+      parseKey,
+    )
     .addOption(new Option('--wait <until>', 'when to answer').choices(['applied', 'committed']).default('applied'))
-    .action(async (json: string | undefined, options: ProposeOptions) =>
+    .action(async (json: string | undefined, options: ProposalOptions) =>
       done(
         await callSidecar(environment, options, async (client) =>
-          propose(client, await commandOf(json, options, environment), options.wait, options),
+          propose(client, await commandOf(json, options, environment), options),
         ),
       ),
+    )
+
+  command('watch', 'print committed commands as they come, one on a line, until it is interrupted')
+    .option('--after <index>', 'begin behind this entry, 0 is the first one (default: from now on)', parseAfter)
+    .action(async (options: WatchOptions) =>
+      done(await streamFromSidecar(environment, options, (client) => watch(client, options.after ?? null))),
+    )
+
+  timed('skip', 'leave a command out on every node, which the application of this one refuses for good')
+    .argument('<index>', 'of the command, as status names it', parseIndex)
+    .action(async (index: number, options: CommonOptions & TimeoutOption) =>
+      done(await callSidecar(environment, options, (client) => skip(client, index, options))),
     )
 
   timed('get', 'print the value of a key, as JSON')
     .argument('<key>')
     .option('--local', 'take what this node holds, which may be older than what was committed elsewhere')
-    .action(async (key: string, options: KeyOptions) =>
-      done(await callSidecar(environment, options, (client) => getKey(client, key, options.local === true, options))),
+    .action(async (key: string, options: CommonOptions & ReadOptions) =>
+      done(await callSidecar(environment, options, (client) => getKey(client, key, options))),
     )
 
-  timed('set', 'set a key')
+  timed('list', 'print keys with their values, one on a line, in the order of the keys')
+    .argument('[prefix]', 'only keys that begin with this')
+    .option('--local', 'take what this node holds, which may be older than what was committed elsewhere')
+    .action(async (prefix: string | undefined, options: CommonOptions & ReadOptions) =>
+      done(await streamFromSidecar(environment, options, (client) => listKeys(client, prefix, options))),
+    )
+
+  conditional('set', 'set a key')
+    .option('--if-none-match', 'only while there is no such key, else exit code 7')
     .argument('<key>')
     .argument(
       '<value>',
       'JSON; what is not JSON is taken as a string, so that 5 is a number and five and \'"5"\' are strings',
     )
-    .action(async (key: string, value: string, options: KeyOptions) =>
+    .action(async (key: string, value: string, options: CommonOptions & ConditionOptions) =>
       done(await callSidecar(environment, options, (client) => setKey(client, key, value, options))),
     )
 
-  timed('delete', 'delete a key; exit code 4 when there was none')
+  conditional('delete', 'delete a key; exit code 4 when there was none')
     .argument('<key>')
-    .action(async (key: string, options: KeyOptions) =>
+    .action(async (key: string, options: CommonOptions & ConditionOptions) =>
       done(await callSidecar(environment, options, (client) => deleteKey(client, key, options))),
     )
 
@@ -184,7 +245,7 @@ export function createProgram(environment: CliEnvironment, done: (exitCode: numb
 
 async function commandOf(
   json: string | undefined,
-  { bytesFile }: ProposeOptions,
+  { bytesFile }: ProposalOptions,
   { stdin }: CliEnvironment,
 ): Promise<unknown> {
   if (json !== undefined && bytesFile === undefined) return parseCommand(json)

@@ -1,4 +1,5 @@
 // One command line is one call of the local API: finds the sidecar, calls it, prints the answer or what went wrong, gives the exit code.
+// What comes without a known end is printed as it comes.
 
 import { type Client, createClient } from '../client/client.ts'
 import type { CliEnvironment } from './environment.ts'
@@ -30,13 +31,35 @@ export async function callSidecar(
   options: CommonOptions,
   call: (client: Client) => Promise<Printed>,
 ): Promise<number> {
+  return await withSidecar(environment, options, async (client) => print(environment, options, await call(client)))
+}
+
+/** Under --json, one line for each. */
+export async function streamFromSidecar(
+  environment: CliEnvironment,
+  options: CommonOptions,
+  call: (client: Client) => AsyncIterable<Printed>,
+): Promise<number> {
+  return await withSidecar(environment, options, async (client) => {
+    for await (const printed of call(client)) await print(environment, options, printed)
+    return cliExitCodes.ok
+  })
+}
+
+async function withSidecar(
+  environment: CliEnvironment,
+  options: CommonOptions,
+  work: (client: Client) => Promise<number>,
+): Promise<number> {
   let api: string | null = options.api ?? null
   let client: Client | null = null
   try {
     const target = await targetOf(environment, options)
     api = target.api
-    client = createClient({ baseUrl: target.api, ...(target.token === null ? {} : { token: target.token }) })
-    return await print(environment, options, await call(client))
+    const token = target.token === null ? {} : { token: target.token }
+    // Whoever typed this wants to be told that no sidecar is there, rather than wait for one.
+    client = createClient({ url: target.api, retryUnreachable: false, ...token })
+    return await work(client)
   } catch (error) {
     return printFailure(environment, options, error, api)
   } finally {

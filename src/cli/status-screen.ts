@@ -1,11 +1,11 @@
 // The answer of `status` for a person: who leads, where the log stands, the members, and one sentence on what is wrong.
 
-import type { StatusResponse } from '../api/schemas.ts'
+import type { Status } from '../client/client.ts'
 import { columns } from './columns.ts'
-import { diagnose } from './diagnosis.ts'
+import { memberTable } from './member-table.ts'
 import { printable } from './printable.ts'
 
-export function statusScreen(status: StatusResponse): string {
+export function statusScreen(status: Status): string {
   const { leader } = status
   const led =
     leader === null
@@ -25,19 +25,10 @@ export function statusScreen(status: StatusResponse): string {
     ['Snapshot', snapshotOf(status)],
     ['Waiting', `${status.pendingProposals} ${status.pendingProposals === 1 ? 'proposal' : 'proposals'}`],
   ]
-  const members = status.members.map((member) => [
-    member.id,
-    member.leader ? 'leader' : member.role,
-    member.peerAddress,
-    member.self ? 'this node' : member.refusal !== null ? 'REFUSED' : member.reachable ? 'yes' : 'NO',
-    member.matchIndex === null ? '-' : String(member.matchIndex),
-    member.lag === null ? '-' : String(member.lag),
-  ])
-  const table = [['MEMBER', 'ROLE', 'ADDRESS', 'REACHABLE', 'MATCH', 'LAG'], ...members]
-  return printable([...columns(facts), '', ...columns(table), '', diagnose(status), ''].join('\n'))
+  return printable([...columns(facts), '', ...memberTable(status.members), '', status.diagnosis, ''].join('\n'))
 }
 
-function snapshotOf({ snapshot }: StatusResponse): string {
+function snapshotOf({ snapshot }: Status): string {
   if (snapshot === null) return 'none'
   return `through entry ${snapshot.index} of term ${snapshot.term}, ${snapshot.sizeBytes} bytes`
 }

@@ -1,7 +1,5 @@
-// What a TypeScript application imports to talk to its sidecar, and the command line too. It repeats a call by
-// itself only where that is certain to be safe: the command never entered the log, or nothing was proposed.
+// What a TypeScript application imports (`raft-sidecar/client`): a client that talks to its sidecar, and the hooks that its sidecar calls.
 
-import { setTimeout as delay } from 'node:timers/promises'
 import type {
   BarrierResponse,
   CommandResponse,
@@ -9,317 +7,202 @@ import type {
   KvItem,
   LeaderResponse,
   Outcome,
-  ProblemResponse,
   SnapshotResponse,
-  StatusResponse,
 } from '../api/schemas.ts'
-import { RaftSidecarError } from './error.ts'
-import {
-  type Answer,
-  type Call,
-  type Fetch,
-  fetchTransport,
-  type StreamedAnswer,
-  type Transport,
-  undiciTransport,
-} from './transport.ts'
+import type { Applied, ClusterEvent, Committed, Leader, LoggedCommand, Member, Status } from './answers.ts'
+import { type Backup, openBackup, type SnapshotOptions, snapshotTimeoutMs } from './backup.ts'
+import { Caller, type CallOptions } from './caller.ts'
+import { CompactedError, ConditionFailedError, SidecarError } from './error.ts'
+import { createKeyValue, type KeyValue, type ListOptions, type ReadOptions, type WriteOptions } from './key-value.ts'
+import { type ProposeOptions, propose, proposeBatch } from './proposals.ts'
+import { errorOf } from './read-answer.ts'
+import { type Fetch, fetchTransport, type Transport, undiciTransport } from './transport.ts'
+import { type EventsOptions, type WatchOptions, watchCommands, watchEvents } from './watch.ts'
 
+export {
+  type Apply,
+  type ApplyBatch,
+  type CommandMeta,
+  createHooks,
+  type DeliveredCommand,
+  type Hooks,
+  type HooksOptions,
+  type LeadershipChange,
+  PoisonCommand,
+  type RestoredState,
+} from './hooks.ts'
 export type {
+  Applied,
+  Backup,
   BarrierResponse,
+  CallOptions,
+  ClusterEvent,
   CommandResponse,
+  Committed,
   CommittedResponse,
+  EventsOptions,
   Fetch,
+  KeyValue,
   KvItem,
+  Leader,
   LeaderResponse,
+  ListOptions,
+  LoggedCommand,
+  Member,
   Outcome,
+  ProposeOptions,
+  ReadOptions,
+  SnapshotOptions,
   SnapshotResponse,
-  StatusResponse,
+  Status,
+  WatchOptions,
+  WriteOptions,
 }
-export { RaftSidecarError }
+export { CompactedError, ConditionFailedError, SidecarError }
 
-/** `unix:/path` as a base URL means the same as `socketPath`. */
-export type ClientOptions = ({ readonly baseUrl: string; readonly fetch?: Fetch } | { readonly socketPath: string }) & {
+export interface ClientOptions {
+  /** `http://host:port` or `unix:/path`; http://127.0.0.1:4001 by default. */
+  readonly url?: string
+  /** The sidecar's API_TOKEN. */
   readonly token?: string
+  /** Instead of the client's own connections; not for unix sockets. */
+  readonly fetch?: Fetch
+  /** False: a sidecar that is not there at the first attempt is not waited for. True by default, since it may be restarting. */
+  readonly retryUnreachable?: boolean
 }
 
-export interface CallOptions {
-  /** 100 to 60,000; 5,000 by default. It bounds the call with its repetitions. */
+export interface NowOptions {
+  /** 5,000 by default. */
   readonly timeoutMs?: number
-  /** An index from an earlier answer: the node holds it before it serves this call. */
-  readonly minIndex?: number
+  readonly signal?: AbortSignal
 }
 
-export interface ReadOptions extends CallOptions {
-  readonly consistency?: 'linearizable' | 'local'
-}
-
-export interface SnapshotOptions {
-  /** How long the node may take to make it; 600,000 by default. */
+export interface TransferOptions {
+  /** 10,000 by default. */
   readonly timeoutMs?: number
+  readonly signal?: AbortSignal
 }
 
-export interface Backup extends SnapshotResponse {
-  /** A name for the file, with cluster and index. */
-  readonly filename: string
-  /** Read it to its end, or leave it by `break`. It fails when the connection ends before the last byte, or stands still. */
-  readonly body: AsyncIterable<Uint8Array>
-}
-
+/** What may pass by itself is ridden out until the deadline of a call; what tells how things are now (`leader`, `status`, …) is asked once. */
 export interface Client {
-  /** A Uint8Array goes as opaque bytes, anything else as JSON. */
+  /** A Uint8Array goes as opaque bytes, anything else as JSON. Exactly once, however often it had to be sent. Rejects with SidecarError. */
   propose<Result = unknown>(
     command: unknown,
-    options?: CallOptions & { readonly wait?: 'applied' },
-  ): Promise<CommandResponse & { result: Result }>
-  propose(command: unknown, options: CallOptions & { readonly wait: 'committed' }): Promise<CommittedResponse>
-  readonly kv: {
-    /** Null when there is no such key. */
-    get<Value = unknown>(key: string, options?: ReadOptions): Promise<(KvItem & { value: Value }) | null>
-    set(key: string, value: unknown, options?: CallOptions): Promise<CommandResponse>
-    delete(key: string, options?: CallOptions): Promise<CommandResponse>
-  }
-  /** After it, what this node's application has applied is linearizable to read. */
-  barrier(options?: CallOptions): Promise<BarrierResponse>
-  /** Null when this node knows of no leader. */
-  leader(): Promise<LeaderResponse | null>
-  status(): Promise<StatusResponse>
+    options?: ProposeOptions & { readonly wait?: 'applied' },
+  ): Promise<Applied<Result>>
+  propose(command: unknown, options: ProposeOptions & { readonly wait: 'committed' }): Promise<Committed>
+  /**
+   * Many JSON commands, at most 10,000, in one request: one result for each in their order, a SidecarError where it got none. Line i, from 1 on,
+   * has the key `<key>/<i>`. Not a transaction. Rejects when not one line got an answer.
+   */
+  proposeBatch<Result = unknown>(
+    commands: readonly unknown[],
+    options?: ProposeOptions & { readonly wait?: 'applied' },
+  ): Promise<readonly (Applied<Result> | SidecarError)[]>
+  proposeBatch(
+    commands: readonly unknown[],
+    options: ProposeOptions & { readonly wait: 'committed' },
+  ): Promise<readonly (Committed | SidecarError)[]>
+  readonly kv: KeyValue
+  /** After it, what this node's application has applied is linearizable to read. `lease`: without a round trip, where the node allows it. */
+  barrier(options?: CallOptions & { readonly mode?: 'read-index' | 'lease' }): Promise<BarrierResponse>
+  /** Null when this node knows of no leader, or led and is no longer sure of it. */
+  leader(options?: NowOptions): Promise<LeaderResponse | null>
+  /** This node leads, and a quorum has lately confirmed it. */
+  isLeader(options?: NowOptions): Promise<boolean>
+  /** Committed commands in log order, each once, over all breaks and restarts. Rejects with CompactedError when the log no longer reaches back. */
+  watch(options?: WatchOptions): AsyncIterable<LoggedCommand>
+  /** What happens to the cluster, as this node sees it: how things stand at first, and again after a break; then each change. */
+  events(options?: EventsOptions): AsyncIterable<ClusterEvent>
+  status(options?: NowOptions): Promise<Status>
+  members(options?: NowOptions): Promise<readonly Member[]>
+  /** Proposes that every node leaves the command at this index out, which this node's application refuses as poison. */
+  skip(index: number, options?: CallOptions): Promise<Committed>
+  /** Hands leadership to this voter, or to the one that is furthest; resolves with the new leader. */
+  transfer(to?: string | null, options?: TransferOptions): Promise<Leader>
   /** Takes a snapshot on this node; without a new one when the newest is of this very index. */
-  takeSnapshot(options?: SnapshotOptions): Promise<SnapshotResponse>
+  snapshot(options?: SnapshotOptions): Promise<SnapshotResponse>
   /** Takes one and opens it, to be kept as a backup: consistent, and checksummed to its last byte. */
   openBackup(options?: SnapshotOptions): Promise<Backup>
   /** `detail` has a line a check. */
-  ready(): Promise<{ readonly ready: boolean; readonly detail: string }>
+  ready(options?: NowOptions): Promise<{ readonly ready: boolean; readonly detail: string }>
+  /** Ends what is under way, with a SidecarError `client-closed`. */
   close(): Promise<void>
 }
 
-const defaultTimeoutMs = 5_000
-/** Longer than the sidecar takes to say that time is up, so that it is the one to say so. */
-const graceMs = 2_000
-const snapshotTimeoutMs = 600_000
-/** A download that stands still for so long has broken off. */
-const idleTimeoutMs = 60_000
-const repeatable: ReadonlySet<string> = new Set(['no-leader', 'too-many-proposals'])
+const nowTimeoutMs = 5_000
+const transferTimeoutMs = 10_000
 
-export function createClient(options: ClientOptions): Client {
-  const transport = transportOf(options)
-  const authorization: Record<string, string> =
-    options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }
+export function createClient({ url, token, fetch, retryUnreachable = true }: ClientOptions = {}): Client {
+  const caller = new Caller(transportOf(url ?? 'http://127.0.0.1:4001', fetch), { token, retryUnreachable })
 
-  async function exchange(call: Omit<Call, 'timeoutMs'>, timeoutMs: number): Promise<Answer> {
+  async function askNow(path: string, { timeoutMs = nowTimeoutMs, signal }: NowOptions = {}): Promise<unknown> {
+    return await caller.ask({ method: 'GET', path }, timeoutMs, signal)
+  }
+
+  async function leader(options: NowOptions = {}): Promise<LeaderResponse | null> {
     try {
-      return await transport.send({ ...call, timeoutMs: timeoutMs + graceMs })
-    } catch (cause) {
-      throw noAnswer(call.method, cause)
+      return (await askNow('/v1/leader', options)) as LeaderResponse
+    } catch (error) {
+      // That there is none is an answer here, not a reason to ask again.
+      if (error instanceof SidecarError && error.code === 'no-leader') return null
+      throw error
     }
-  }
-
-  /** Repeats until the answer is not one that may safely be repeated, or the time is up. */
-  async function request(call: CallShape, { timeoutMs = defaultTimeoutMs, minIndex }: CallOptions): Promise<unknown> {
-    const deadlineMs = performance.now() + timeoutMs
-    const { method, path, query = {}, contentType, body = null } = call
-    const headers = {
-      ...authorization,
-      ...(contentType === undefined ? {} : { 'content-type': contentType }),
-      ...(minIndex === undefined ? {} : { 'raft-min-index': String(minIndex) }),
-    }
-    for (;;) {
-      // The sidecar takes no less than 100 ms.
-      const leftMs = Math.max(100, Math.round(deadlineMs - performance.now()))
-      const search = new URLSearchParams({ ...query, timeout: `${leftMs}ms` })
-      const answer = await exchange({ method, path: `${path}?${search}`, headers, body }, leftMs)
-      if (answer.status < 300) return parse(answer, method)
-      const error = errorOf(answer, method)
-      const { code, outcome, retryAfterMs } = error
-      const safe = repeatable.has(code) && (outcome === 'not_applied' || method === 'GET')
-      if (!safe || retryAfterMs === null || performance.now() + retryAfterMs >= deadlineMs) throw error
-      await delay(retryAfterMs)
-    }
-  }
-
-  async function propose(command: unknown, options: CallOptions & { readonly wait?: 'applied' | 'committed' } = {}) {
-    const query = options.wait === undefined ? {} : { wait: options.wait }
-    const shape: CallShape =
-      command instanceof Uint8Array
-        ? { method: 'POST', path: '/v1/commands', query, contentType: 'application/octet-stream', body: bytes(command) }
-        : { method: 'POST', path: '/v1/commands', query, contentType: 'application/json', body: json(command) }
-    return await request(shape, options)
   }
 
   return {
-    propose: propose as Client['propose'],
-    kv: {
-      async get<Value>(key: string, { consistency, ...options }: ReadOptions = {}) {
-        const query = consistency === undefined ? {} : { consistency }
-        return await orNull('key-not-found', async () => {
-          return (await request({ method: 'GET', path: keyPath(key), query }, options)) as KvItem & { value: Value }
-        })
-      },
-      async set(key, value, options = {}) {
-        const shape = { method: 'PUT', path: keyPath(key), contentType: 'application/json', body: json(value) } as const
-        return (await request(shape, options)) as CommandResponse
-      },
-      async delete(key, options = {}) {
-        return (await request({ method: 'DELETE', path: keyPath(key) }, options)) as CommandResponse
-      },
+    propose: ((command: unknown, options: ProposeOptions = {}) =>
+      propose(caller, command, options)) as Client['propose'],
+    proposeBatch: ((commands: readonly unknown[], options: ProposeOptions = {}) =>
+      proposeBatch(caller, commands, options)) as Client['proposeBatch'],
+    kv: createKeyValue(caller),
+    async barrier({ mode, ...options } = {}) {
+      const query = mode === undefined ? {} : { mode }
+      return (await caller.insist({ method: 'GET', path: '/v1/barrier', query }, options)) as BarrierResponse
     },
-    async barrier(options = {}) {
-      return (await request({ method: 'GET', path: '/v1/barrier' }, options)) as BarrierResponse
+    leader,
+    async isLeader(options) {
+      return (await leader(options))?.self === true
     },
-    async leader() {
-      // That there is none is an answer here, not a reason to ask again.
-      const call = { method: 'GET', path: '/v1/leader', headers: authorization, body: null } as const
-      const answer = await exchange(call, defaultTimeoutMs)
-      if (answer.status < 300) return parse(answer, 'GET') as LeaderResponse
-      return await orNull('no-leader', () => Promise.reject(errorOf(answer, 'GET')))
+    watch: (options = {}) => watchCommands(caller, options),
+    events: (options = {}) => watchEvents(caller, options),
+    async status(options) {
+      return (await askNow('/v1/status', options)) as Status
     },
-    async status() {
-      return (await request({ method: 'GET', path: '/v1/status' }, {})) as StatusResponse
+    async members(options) {
+      return ((await askNow('/v1/members', options)) as { readonly members: readonly Member[] }).members
     },
-    async takeSnapshot({ timeoutMs = snapshotTimeoutMs } = {}) {
-      const call = { method: 'POST', path: '/v1/snapshot', headers: authorization, body: null, timeoutMs } as const
-      // Nothing is proposed by it, so that no answer leaves no more doubt than that of a GET.
-      const answer = await transport.send(call).catch((cause) => {
-        throw noAnswer('GET', cause)
-      })
-      if (answer.status >= 300) throw errorOf(answer, 'GET')
-      return parse(answer, 'GET') as SnapshotResponse
+    async skip(index, options = {}) {
+      // Once agreed on, it is no longer poison: a repetition cannot skip anything else.
+      const shape = { method: 'POST', path: `/v1/commands/${index}/skip`, proposes: true } as const
+      return (await caller.insist(shape, options)) as Committed
     },
-    async openBackup({ timeoutMs = snapshotTimeoutMs } = {}) {
-      const call = { method: 'GET', path: '/v1/snapshot', headers: authorization, body: null, timeoutMs } as const
-      try {
-        return await backupOf(await transport.open(call, idleTimeoutMs))
-      } catch (cause) {
-        throw cause instanceof RaftSidecarError ? cause : noAnswer('GET', cause)
-      }
+    async transfer(to = null, { timeoutMs = transferTimeoutMs, signal } = {}) {
+      const query = { timeout: `${timeoutMs}ms` }
+      const headers = { 'content-type': 'application/json' }
+      const body = JSON.stringify(to === null ? {} : { to })
+      const shape = { method: 'POST', path: '/v1/leader/transfer', query, headers, body } as const
+      return ((await caller.ask(shape, timeoutMs, signal)) as { readonly leader: Leader }).leader
     },
-    async ready() {
-      const call = { method: 'GET', path: '/readyz?verbose', headers: authorization, body: null } as const
-      const answer = await exchange(call, defaultTimeoutMs)
-      if (answer.status !== 200 && !answer.text.startsWith('[')) throw errorOf(answer, 'GET')
+    async snapshot({ timeoutMs = snapshotTimeoutMs, signal } = {}) {
+      return (await caller.ask({ method: 'POST', path: '/v1/snapshot' }, timeoutMs, signal)) as SnapshotResponse
+    },
+    openBackup: (options = {}) => openBackup(caller, options),
+    async ready({ timeoutMs = nowTimeoutMs, signal } = {}) {
+      const shape = { method: 'GET', path: '/readyz', query: { verbose: '' } } as const
+      const answer = await caller.exchange(shape, timeoutMs, signal)
+      if (answer.status !== 200 && !answer.text.startsWith('[')) throw errorOf(answer, false)
       return { ready: answer.status === 200, detail: answer.text }
     },
-    close: () => transport.close(),
+    close: () => caller.close(),
   }
 }
 
-interface CallShape {
-  readonly method: Call['method']
-  readonly path: string
-  readonly query?: Readonly<Record<string, string>>
-  readonly contentType?: string
-  readonly body?: Call['body']
-}
-
-function transportOf(options: ClientOptions): Transport {
-  if ('socketPath' in options) return undiciTransport('http://localhost', options.socketPath)
-  const { baseUrl, fetch } = options
-  if (baseUrl.startsWith('unix:')) return undiciTransport('http://localhost', baseUrl.slice('unix:'.length))
-  const url = baseUrl.replace(/\/+$/, '')
-  return fetch === undefined ? undiciTransport(url, null) : fetchTransport(url, fetch)
-}
-
-async function backupOf({ status, header, body }: StreamedAnswer): Promise<Backup> {
-  if (status >= 300) {
-    const chunks: Uint8Array[] = []
-    for await (const chunk of body) chunks.push(chunk)
-    throw errorOf({ status, retryAfter: header('retry-after'), text: Buffer.concat(chunks).toString() }, 'GET')
+function transportOf(url: string, fetch: Fetch | undefined): Transport {
+  if (url.startsWith('unix:')) {
+    if (fetch !== undefined) throw new TypeError('A given fetch cannot reach a unix socket: leave one of them out')
+    return undiciTransport('http://localhost', url.slice('unix:'.length))
   }
-  const number = (name: string) => {
-    const value = header(name)
-    if (value !== null && /^[0-9]{1,16}$/.test(value)) return Number(value)
-    throw malformed(`The sidecar sent a snapshot without the header ${name}`, 'GET', status)
-  }
-  const [index, term] = [number('raft-snapshot-index'), number('raft-snapshot-term')]
-  const sizeBytes = number('content-length')
-  const filename = /filename="([^"/\\]+)"/.exec(header('content-disposition') ?? '')?.[1] ?? `${index}.snapshot`
-  return { index, term, sizeBytes, filename, body: whole(body, sizeBytes) }
-}
-
-async function* whole(body: AsyncIterable<Uint8Array>, sizeBytes: number): AsyncGenerator<Uint8Array> {
-  let received = 0
-  try {
-    for await (const chunk of body) {
-      received += chunk.length
-      yield chunk
-    }
-  } catch (cause) {
-    throw brokenOff(`The connection ended after ${received} of the snapshot's ${sizeBytes} bytes`, cause)
-  }
-  if (received !== sizeBytes) throw brokenOff(`The snapshot has ${sizeBytes} bytes, ${received} came`)
-}
-
-function brokenOff(message: string, cause?: unknown): RaftSidecarError {
-  return new RaftSidecarError(message, { code: 'no-answer', outcome: null, status: 0, cause })
-}
-
-function keyPath(key: string): string {
-  return `/v1/kv/${encodeURIComponent(key)}`
-}
-
-function json(value: unknown): string {
-  const text: string | undefined = JSON.stringify(value)
-  if (text === undefined) throw new TypeError(`Cannot send a ${typeof value}: it has no JSON form`)
-  return text
-}
-
-function bytes(command: Uint8Array): Uint8Array<ArrayBuffer> {
-  return command.buffer instanceof ArrayBuffer
-    ? new Uint8Array(command.buffer, command.byteOffset, command.length)
-    : new Uint8Array(command)
-}
-
-async function orNull<T>(code: string, call: () => Promise<T>): Promise<T | null> {
-  try {
-    return await call()
-  } catch (error) {
-    if (error instanceof RaftSidecarError && error.code === code) return null
-    throw error
-  }
-}
-
-function parse({ status, text }: Answer, method: Call['method']): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    throw malformed('The sidecar answered with something else than JSON', method, status, cause)
-  }
-}
-
-function malformed(message: string, method: Call['method'], status: number, cause?: unknown): RaftSidecarError {
-  const outcome = method === 'GET' ? null : 'unknown'
-  return new RaftSidecarError(message, { code: 'malformed-answer', outcome, status, cause })
-}
-
-function errorOf(answer: Answer, method: Call['method']): RaftSidecarError {
-  const { status, retryAfter } = answer
-  const problem = (parse(answer, method) ?? {}) as Partial<ProblemResponse>
-  const unknown: Outcome | null = method === 'GET' ? null : 'unknown'
-  const { index, term } = problem
-  const seconds = retryAfter === null ? Number.NaN : Number(retryAfter)
-  return new RaftSidecarError(problem.detail ?? `The sidecar answered with ${status}`, {
-    code: problem.code ?? 'malformed-answer',
-    outcome: problem.outcome ?? (problem.code === undefined ? unknown : null),
-    status,
-    committed: index === undefined || term === undefined ? null : { index, term },
-    retryAfterMs: Number.isFinite(seconds) ? seconds * 1_000 : null,
-  })
-}
-
-/** A connection that was never made carried no command; one that broke may have. */
-function noAnswer(method: Call['method'], cause: unknown): RaftSidecarError {
-  const code = causeCode(cause)
-  const refused = code === 'ECONNREFUSED' || code === 'ENOENT' || code === 'UND_ERR_CONNECT_TIMEOUT'
-  const outcome: Outcome = refused ? 'not_applied' : 'unknown'
-  return new RaftSidecarError(refused ? 'The sidecar is not there' : 'The connection ended before an answer came', {
-    code: refused ? 'unreachable' : 'no-answer',
-    outcome: method === 'GET' ? null : outcome,
-    status: 0,
-    cause,
-  })
-}
-
-/** The global fetch wraps the error of the socket. */
-function causeCode(error: unknown): unknown {
-  if (!(error instanceof Error)) return undefined
-  return 'code' in error && typeof error.code === 'string' ? error.code : causeCode(error.cause)
+  const base = url.replace(/\/+$/, '')
+  return fetch === undefined ? undiciTransport(base, null) : fetchTransport(base, fetch)
 }

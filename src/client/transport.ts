@@ -1,5 +1,5 @@
 // One HTTP exchange with the sidecar: by undici, which knows unix sockets and keeps its connections, or by a
-// `fetch` that the application brings along.
+// `fetch` that the application brings along. How long to wait is the caller's business: its signal ends the exchange.
 
 import { Pool } from 'undici'
 
@@ -9,7 +9,7 @@ export interface Call {
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | Uint8Array<ArrayBuffer> | null
-  readonly timeoutMs: number
+  readonly signal: AbortSignal
 }
 
 export interface Answer {
@@ -22,14 +22,13 @@ export interface Answer {
 export interface StreamedAnswer {
   readonly status: number
   header(name: string): string | null
-  /** To be read to its end, or left by `break`; fails when nothing arrives for `idleTimeoutMs`. */
+  /** To be read to its end, or left by `break`; it is not read ahead of whoever takes it, but for what fits a buffer. */
   readonly body: AsyncIterable<Uint8Array>
 }
 
 export interface Transport {
   send(call: Call): Promise<Answer>
-  /** `timeoutMs` of the call bounds how long the answer may take to begin. */
-  open(call: Call, idleTimeoutMs: number): Promise<StreamedAnswer>
+  open(call: Call): Promise<StreamedAnswer>
   close(): Promise<void>
 }
 
@@ -55,23 +54,17 @@ export type Fetch = (
 }>
 
 export function fetchTransport(baseUrl: string, fetch: Fetch): Transport {
+  const request = ({ method, path, headers, body, signal }: Call) =>
+    fetch(baseUrl + path, { method, headers: { ...headers }, signal, ...(body === null ? {} : { body }) })
   return {
-    async send({ method, path, headers, body, timeoutMs }) {
-      const signal = AbortSignal.timeout(timeoutMs)
-      const init = { method, headers: { ...headers }, signal, ...(body === null ? {} : { body }) }
-      const response = await fetch(baseUrl + path, init)
+    async send(call) {
+      const response = await request(call)
       const text = await response.text()
       return { status: response.status, retryAfter: response.headers.get('retry-after'), text }
     },
-    async open({ method, path, headers, body, timeoutMs }, idleTimeoutMs) {
-      const abort = new AbortController()
-      const init = { method, headers: { ...headers }, signal: abort.signal, ...(body === null ? {} : { body }) }
-      const response = await within(timeoutMs, abort, fetch(baseUrl + path, init))
-      return {
-        status: response.status,
-        header: (name) => response.headers.get(name),
-        body: partsOf(response, abort, idleTimeoutMs),
-      }
+    async open(call) {
+      const response = await request(call)
+      return { status: response.status, header: (name) => response.headers.get(name), body: partsOf(response) }
     },
     async close() {},
   }
@@ -79,71 +72,53 @@ export function fetchTransport(baseUrl: string, fetch: Fetch): Transport {
 
 export function undiciTransport(baseUrl: string, socketPath: string | null): Transport {
   // The sidecar keeps an idle connection for 75 s: to leave earlier means never to write into one that it has closed.
-  const pool = new Pool(baseUrl, {
+  const options = {
     ...(socketPath === null ? {} : { socketPath }),
-    connections: 64,
     keepAliveTimeout: 60_000,
     keepAliveMaxTimeout: 60_000,
-  })
+    // The signal of each call bounds it.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  }
+  const pool = new Pool(baseUrl, { ...options, connections: 64 })
+  // Streams keep their connections: they must not take them from the calls.
+  const streams = new Pool(baseUrl, options)
   return {
-    async send({ method, path, headers, body, timeoutMs }) {
-      const response = await pool.request({
-        method,
-        path,
-        headers,
-        body,
-        headersTimeout: timeoutMs,
-        bodyTimeout: timeoutMs,
-      })
+    async send(call) {
+      const response = await pool.request(call)
       const retryAfter = response.headers['retry-after']
       const text = await response.body.text()
       return { status: response.statusCode, retryAfter: typeof retryAfter === 'string' ? retryAfter : null, text }
     },
-    async open({ method, path, headers, body, timeoutMs }, idleTimeoutMs) {
-      const response = await pool.request({
-        method,
-        path,
-        headers,
-        body,
-        headersTimeout: timeoutMs,
-        bodyTimeout: idleTimeoutMs,
-      })
+    async open(call) {
+      const { statusCode, headers, body } = await streams.request(call)
+      // One that is aborted before anybody reads it must not end the process.
+      body.on('error', () => {})
       return {
-        status: response.statusCode,
+        status: statusCode,
         header: (name) => {
-          const value = response.headers[name]
+          const value = headers[name]
           return typeof value === 'string' ? value : null
         },
-        body: response.body,
+        body,
       }
     },
-    close: () => pool.destroy(),
+    async close() {
+      await Promise.all([pool.destroy(), streams.destroy()])
+    },
   }
 }
 
-async function* partsOf(
-  response: Awaited<ReturnType<Fetch>>,
-  abort: AbortController,
-  idleTimeoutMs: number,
-): AsyncGenerator<Uint8Array> {
+async function* partsOf(response: Awaited<ReturnType<Fetch>>): AsyncGenerator<Uint8Array> {
   const reader = response.body?.getReader()
   if (reader === undefined) throw new TypeError('The given fetch offers no body to read in parts')
   try {
     while (true) {
-      const { done, value } = await within(idleTimeoutMs, abort, reader.read())
+      const { done, value } = await reader.read()
       if (done) return
       if (value !== undefined) yield value
     }
   } finally {
     await reader.cancel().catch(() => {})
-  }
-}
-
-async function within<T>(timeoutMs: number, abort: AbortController, promise: Promise<T>): Promise<T> {
-  const timer = setTimeout(() => abort.abort(new Error(`Nothing came for ${timeoutMs} ms`)), timeoutMs)
-  try {
-    return await promise
-  } finally {
-    clearTimeout(timer)
   }
 }

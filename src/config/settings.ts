@@ -72,6 +72,8 @@ export const settings = Type.Object({
   ELECTION_TIMEOUT_MIN_MS: milliseconds(20, 600_000, 1000),
   ELECTION_TIMEOUT_MAX_MS: milliseconds(20, 600_000, 2000),
   HEARTBEAT_INTERVAL_MS: milliseconds(5, 300_000, 300),
+  LEASE_READS: choice(['true', 'false'], 'false'),
+  MAX_CLOCK_DRIFT_PPM: count(1, 100_000, 500),
   RPC_TIMEOUT_MS: milliseconds(10, 600_000, 5000),
   SEGMENT_BYTES: sizeBytes('16MiB'),
   SNAPSHOT_THRESHOLD: count(1, 1_000_000_000, 5000),
@@ -110,12 +112,4 @@ export const secretNames: readonly SettingName[] = ['API_TOKEN']
  * Named in the contract, but not offered by this version. Whoever sets one counts on what it does (encryption, signatures, a bounded
  * disk), so it is refused instead of ignored.
  */
-export const laterNames: readonly string[] = [
-  'TLS_CERT',
-  'TLS_KEY',
-  'TLS_CA',
-  'APP_SECRET',
-  'APP_HEALTH',
-  'LEASE_READS',
-  'MAX_CLOCK_DRIFT_PPM',
-]
+export const laterNames: readonly string[] = ['TLS_CERT', 'TLS_KEY', 'TLS_CA', 'APP_SECRET', 'APP_HEALTH']

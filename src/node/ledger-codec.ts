@@ -5,7 +5,7 @@
 //   k <index> <term> <timestamp ms> <digest> <key> <answer>      in the order of the log; answer: JSON, ! when it is unknown, ~ when it was too long
 //   end <lines before this one>
 //
-// Writing and reading both give the loop back after each chunk.
+// One that holds nothing is written as nothing, as in versions that knew none. Writing and reading both give the loop back after each chunk.
 
 import { InvalidSnapshotError } from '../errors.ts'
 import type { Answer, KeyedCommand, LedgerPicture } from './ledger.ts'
@@ -17,6 +17,7 @@ export async function* encodeLedger(
   { index, keys, skips }: LedgerPicture,
   giveWay: () => Promise<void>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
+  if (keys.length === 0 && skips.length === 0) return
   let text = `raft-sidecar-ledger 1 ${index}\n`
   for (const skip of skips) text += `s ${skip.index} ${skip.at.index} ${skip.at.term} ${JSON.stringify(skip.reason)}\n`
   for (const { key, id, timestampMs, digest, answer } of keys) {

@@ -40,6 +40,9 @@ export interface NodeOptions {
     | 'maxUncommittedBytes'
     | 'maxCachedBytes'
     | 'maxLogEntries'
+    | 'leaseReads'
+    | 'maxClockDriftPpm'
+    | 'waitsAfterRestart'
   >
   readonly snapshots: {
     /** Applied entries between two. */

@@ -22,6 +22,7 @@ import type {
   NodeChange,
   NodeStatus,
   ProposalCounters,
+  ReadMode,
   SnapshotView,
 } from './contract.ts'
 import { Forwarding } from './forwarding.ts'
@@ -256,7 +257,11 @@ export class RaftNode implements Node {
     if (this.#state === 'stopped') return
     this.#halt()
     await Promise.allSettled([this.#options.applier.close(), this.#options.watcher?.close()])
-    await Promise.allSettled([this.#options.transport.close(), this.#acquaintances.close()])
+    await Promise.allSettled([
+      this.#options.transport.close(),
+      this.#acquaintances.close(),
+      this.#options.results?.close(),
+    ])
     await Promise.allSettled([this.#options.storage.close()])
   }
 
@@ -324,8 +329,12 @@ export class RaftNode implements Node {
     return await openBackup(this.#options.storage, (error) => this.#fail(error))
   }
 
-  readBarrier(timeoutMs: number): Promise<number> {
-    const read = this.#reads.barrier(this.#options.clock.monotonicMs(), timeoutMs)
+  readBarrier(timeoutMs: number, mode: ReadMode = 'read-index'): Promise<number> {
+    // Read from the clock now, after the question came: as of an older time, a lease proves nothing of this one.
+    const nowMs = this.#options.clock.monotonicMs()
+    const leased = mode === 'lease' && this.#state !== 'stopped' ? this.#raft.leaseReadIndex(nowMs) : null
+    if (leased !== null) return this.#reads.barrierAt(leased, this.appliedIndex, nowMs, timeoutMs)
+    const read = this.#reads.barrier(nowMs, timeoutMs)
     if (this.#state === 'stopped') this.#reads.abandon()
     else this.#scheduleTurn()
     return read

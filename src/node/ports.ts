@@ -100,7 +100,7 @@ export interface KeptResult {
  * not asked again. As good as the page cache is, and no promise rests on it: what is lost is asked of the other nodes.
  */
 export interface ResultStore {
-  /** What earlier processes kept, in the order in which it was appended: of two for one index, the later one holds. */
+  /** What earlier processes kept, in the order in which it was appended: of two for one index, the later one holds. Once, at the start. */
   load(): readonly KeptResult[]
   /** Written soon, and not waited for; what cannot be written is lost, and said so in the log of the process. */
   append(results: readonly KeptResult[]): void

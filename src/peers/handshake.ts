@@ -7,7 +7,7 @@ import { type Channel, channels } from './channel.ts'
 import { type Frame, frame, ProtocolError } from './frames.ts'
 import { controlTypes, type Fields, packHeader } from './header.ts'
 
-export const protocolVersion = 2
+export const protocolVersion = 3
 export const maxHandshakeBytes = 16 * 1024
 
 const mark = 'raft-sidecar'

@@ -1,8 +1,10 @@
 // Elections (§5.2, §5.4.1) with pre-vote (§9.6 of Ongaro's thesis): nobody raises its term before a majority says that it would win.
 
+import { assert } from './assert.ts'
 import { quorum } from './configuration.ts'
 import { isUpToDate, type NodeId } from './entry.ts'
 import { becomeLeader } from './leader.ts'
+import { isBound } from './lease.ts'
 import type {
   RequestPreVote,
   RequestPreVoteResponse,
@@ -14,7 +16,12 @@ import type { Candidate, Follower, Precandidate, Role } from './role.ts'
 import { becomeFollower, becomeRole, isSelfVoter, type RaftState, randomElectionTimeoutMs, voters } from './state.ts'
 
 export function tickElection(s: RaftState, role: Follower | Precandidate | Candidate): void {
+  if (role.name === 'follower') answerAgain(s, role)
   if (s.nowMs < role.electionDeadlineMs) return
+  if (isBound(s)) {
+    role.electionDeadlineMs = s.boundUntilMs + spreadMs(s)
+    return
+  }
   if (!mayCampaign(s)) {
     // A learner, or a node that no configuration names yet, waits for a leader for ever.
     role.electionDeadlineMs = s.nowMs + randomElectionTimeoutMs(s.options)
@@ -62,6 +69,10 @@ function countPreVotes(s: RaftState, votes: ReadonlyMap<string, boolean>): void 
 
 /** Raises the term and votes for itself. `leadershipTransfer`: the leader asked for it, so voters need not have lost it. */
 export function startElection(s: RaftState, leadershipTransfer: boolean, reason: string): void {
+  assert(
+    leadershipTransfer || !isBound(s),
+    () => `It stands for election, and is bound for ${s.boundUntilMs - s.nowMs} ms`,
+  )
   s.currentTerm += 1
   s.votedFor = s.options.id
   // The own vote joins in `countOwnVote`, once it is on disk.
@@ -109,7 +120,9 @@ function tally(s: RaftState, votes: ReadonlyMap<string, boolean>): 'won' | 'lost
 
 /** Grants change nothing here: several nodes may be told that they would win. */
 export function handleRequestPreVote(s: RaftState, message: RequestPreVote): void {
-  const voteGranted = message.term > s.currentTerm && !hearsLeader(s) && isUpToDate(message.lastEntry, s.log.lastEntry)
+  const isFree = !hearsLeader(s) && !isBound(s)
+  const voteGranted = message.term > s.currentTerm && isFree && isUpToDate(message.lastEntry, s.log.lastEntry)
+  if (s.role.name === 'follower' && isBound(s)) s.role.askedMeanwhile.set(message.from, message)
   s.outbox.send.push({
     type: 'RequestPreVoteResponse',
     from: s.options.id,
@@ -125,6 +138,14 @@ export function handleRequestPreVote(s: RaftState, message: RequestPreVote): voi
   }
 }
 
+/** The promise is over: who lost the leader before need not wait for its next election to be told so. */
+function answerAgain(s: RaftState, role: Follower): void {
+  if (role.askedMeanwhile.size === 0 || isBound(s)) return
+  const asked = role.askedMeanwhile
+  role.askedMeanwhile = new Map()
+  for (const message of asked.values()) handleRequestPreVote(s, message)
+}
+
 export function handleRequestPreVoteResponse(s: RaftState, message: RequestPreVoteResponse): void {
   if (s.role.name !== 'precandidate') return
   // A grant for an earlier pre-vote of ours came late.
@@ -138,7 +159,10 @@ export function handleRequestPreVoteResponse(s: RaftState, message: RequestPreVo
 export function handleRequestVote(s: RaftState, message: RequestVote): void {
   // The candidate's configuration decides whom it asks. A learner here that it counts as a voter has merely not heard of its promotion yet.
   const mayVote = s.votedFor === message.from || (s.votedFor === null && leaderOf(s.role) === null)
-  const voteGranted = message.term === s.currentTerm && mayVote && isUpToDate(message.lastEntry, s.log.lastEntry)
+  // The term may be the own one by now because another message brought it: that ends no promise.
+  const isFree = message.leadershipTransfer || !isBound(s)
+  const isWanted = message.term === s.currentTerm && mayVote && isFree
+  const voteGranted = isWanted && isUpToDate(message.lastEntry, s.log.lastEntry)
   const response: RequestVoteResponse = {
     type: 'RequestVoteResponse',
     from: s.options.id,
@@ -160,6 +184,7 @@ export function handleRequestVoteResponse(s: RaftState, message: RequestVoteResp
   if (s.role.name === 'candidate') countVote(s, s.role, message.from, message.voteGranted)
 }
 
+/** No promise stands against it: it was made to this leader, which has given up its lease, or to one that this one has followed. */
 export function handleTimeoutNow(s: RaftState, message: TimeoutNow): void {
   if (s.role.name !== 'follower' || !mayCampaign(s)) return
   startElection(s, true, `${message.from} handed leadership over`)
@@ -178,12 +203,15 @@ export function hearsLeader(s: RaftState): boolean {
 
 /**
  * The connection to the leader was closed or refused, as the kernel does when its process dies. A hint, not a proof: it brings the
- * pre-vote forward, and voters grant that only if they too have lost the leader.
+ * pre-vote forward, and voters grant that only if they too have lost the leader. What was promised to it holds.
  */
 export function handleLeaderLost(s: RaftState, role: Follower): void {
   role.leader = null
   role.lastLeaderContactMs = Number.NEGATIVE_INFINITY
-  // All survivors get this hint at one moment: spread over a tenth of the timeout they do not split the vote.
-  const delayMs = s.options.electionTimeoutMinMs * (0.01 + 0.09 * s.options.random())
-  role.electionDeadlineMs = Math.min(role.electionDeadlineMs, s.nowMs + delayMs)
+  role.electionDeadlineMs = Math.min(role.electionDeadlineMs, Math.max(s.nowMs, s.boundUntilMs) + spreadMs(s))
+}
+
+/** All survivors get that hint at one moment, and their promises end at one: spread over a tenth of the timeout they do not split the vote. */
+function spreadMs(s: RaftState): number {
+  return s.options.electionTimeoutMinMs * (0.01 + 0.09 * s.options.random())
 }

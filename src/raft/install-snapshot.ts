@@ -19,5 +19,5 @@ export function handleInstallSnapshot(s: RaftState, message: InstallSnapshot): v
     s.commitIndex = lastIncluded.index
   }
   // A promise: it rests on the save of the snapshot, or of the entries that made it needless. No round is confirmed by it.
-  s.outbox.promises.push(success(s, from, 0, s.commitIndex))
+  s.outbox.promises.push(success(s, from, 0, s.commitIndex, 0))
 }

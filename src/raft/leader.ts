@@ -4,6 +4,7 @@ import { giveWay } from './ailing-storage.ts'
 import { assert } from './assert.ts'
 import { majorityReached } from './configuration.ts'
 import type { Entry, NodeId } from './entry.ts'
+import { countPromise } from './lease.ts'
 import type { AppendEntriesResponse } from './messages.ts'
 import { Progress } from './progress.ts'
 import { confirmRounds, releaseEarlyReads, startRound } from './reads.ts'
@@ -39,6 +40,7 @@ export function becomeLeader(s: RaftState): void {
     round: 0,
     rounds: [],
     quorumConfirmedMs: Number.NEGATIVE_INFINITY,
+    lease: { isGivenUp: false, rounds: [] },
     reads: [],
     transfer: null,
     uncommitted: [],
@@ -111,6 +113,7 @@ export function handleAppendEntriesResponse(s: RaftState, role: Leader, message:
       () => `${message.from} answered round ${message.round}, the last one is ${role.round}`,
     )
     progress.answeredRound = message.round
+    countPromise(s, role, progress, message)
     confirmRounds(s, role)
   }
   replicateTo(s, role, message.from, progress)

@@ -45,6 +45,11 @@ export interface AppendEntries extends Envelope {
 export type AppendEntriesResponse = Envelope & {
   readonly type: 'AppendEntriesResponse'
   readonly round: number
+  /**
+   * For so many whole milliseconds, by the follower's clock and from the moment at which the request reached it, it helps nobody else to become
+   * leader. 0: it promises nothing. (lease.ts)
+   */
+  readonly leaseMs: number
   /** The follower's disk has no room to spare: it is no good heir of leadership. */
   readonly isStorageFull: boolean
 } & (

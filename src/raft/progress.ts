@@ -16,6 +16,8 @@ export class Progress {
   state: 'probe' | 'replicate' | 'snapshot' = 'probe'
   /** The highest round of ours that it answered. */
   answeredRound = 0
+  /** By our clock, and with its drift taken off: until then it helps nobody else to become leader. */
+  promisedUntilMs = Number.NEGATIVE_INFINITY
   /** When it last answered at all. */
   lastContactMs: number
   /** Its connection was closed, and nothing was heard since. */

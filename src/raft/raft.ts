@@ -20,6 +20,7 @@ import {
 import type { Entry, NodeId } from './entry.ts'
 import { handleInstallSnapshot } from './install-snapshot.ts'
 import { handleAppendEntriesResponse, handleProgress, handlePropose, tickLeader } from './leader.ts'
+import { boundFromStart, isBound, leaseReadIndex } from './lease.ts'
 import { RaftLog } from './log.ts'
 import type { Received } from './messages.ts'
 import { handleReadIndex, handleReadIndexRequest, handleReadIndexResponse } from './reads.ts'
@@ -60,6 +61,7 @@ export class Raft {
       durable: hardState,
       // What is in a snapshot is committed.
       commitIndex: snapshot?.lastIncluded.index ?? 0,
+      boundUntilMs: boundFromStart(options, log.configuration, nowMs),
       snapshot,
       neededFrom: Number.POSITIVE_INFINITY,
       storage: { stalledSinceMs: null, isFull: false },
@@ -70,6 +72,7 @@ export class Raft {
         lastLeaderContactMs: Number.NEGATIVE_INFINITY,
         // The only voter has nobody to wait for.
         electionDeadlineMs: isOnlyVoter(log, options.id) ? nowMs : nowMs + randomElectionTimeoutMs(options),
+        askedMeanwhile: new Map(),
       },
       roleReason: 'the node started',
       outbox: emptyOutbox(),
@@ -253,8 +256,9 @@ export class Raft {
     if (message.type === 'RequestPreVote') return true
     if (message.type === 'RequestPreVoteResponse' && message.voteGranted) return true
     if (message.term > s.currentTerm) {
-      // Stickiness: a vote asked for while the leader is heard is not even a reason to change the term.
-      if (message.type === 'RequestVote' && !message.leadershipTransfer && hearsLeader(s)) return false
+      // Stickiness: a vote asked for while the leader is heard, or against a promise, is not even a reason to change the term.
+      const isUnwanted = message.type === 'RequestVote' && !message.leadershipTransfer
+      if (isUnwanted && (hearsLeader(s) || isBound(s))) return false
       const isOfLeader = message.type === 'AppendEntries' || message.type === 'InstallSnapshot'
       const leader = isOfLeader ? message.from : null
       becomeFollower(s, message.term, leader, `${message.from} has the newer term`)
@@ -343,6 +347,14 @@ export class Raft {
     const ids = voters(this.#s)
     const connected = ids.filter((id) => id === options.id || role.progress.get(id)?.lost === false)
     return connected.length >= quorum(ids.length)
+  }
+
+  /**
+   * Where a read that began by `nowMs` is linearizable, without a round trip; null: this node leads not, or holds no lease. `nowMs` must be read from
+   * the clock after the read was asked for: what this process has not noticed meanwhile is no harm, what the clock does not show is.
+   */
+  leaseReadIndex(nowMs: number): number | null {
+    return leaseReadIndex(this.#s, nowMs)
   }
 
   /** Entries in order from `from`, from memory; null when they have left it. */

@@ -3,6 +3,7 @@
 
 import { majorityReached } from './configuration.ts'
 import type { NodeId } from './entry.ts'
+import { rememberRound } from './lease.ts'
 import type { ReadIndexRequest, ReadIndexResponse } from './messages.ts'
 import { sendHeartbeats } from './replication.ts'
 import type { Leader, PendingRead } from './role.ts'
@@ -45,6 +46,7 @@ function askQuorum(s: RaftState, role: Leader, readId: number, from: NodeId): vo
 export function startRound(s: RaftState, role: Leader): void {
   role.round += 1
   role.rounds.push({ round: role.round, startedMs: s.nowMs })
+  rememberRound(s, role)
   sendHeartbeats(s, role)
 }
 
@@ -56,7 +58,7 @@ export function releaseEarlyReads(s: RaftState, role: Leader): void {
   confirmRounds(s, role)
 }
 
-/** A member answered a round: answers the reads, and renews the lease, of every round that a quorum has answered. */
+/** A member answered a round: answers the reads of every round that a quorum has answered. */
 export function confirmRounds(s: RaftState, role: Leader): void {
   const answered = voters(s).map((id) =>
     id === s.options.id ? role.round : (role.progress.get(id)?.answeredRound ?? 0),

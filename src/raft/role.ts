@@ -2,6 +2,8 @@
 
 import { assert } from './assert.ts'
 import type { NodeId } from './entry.ts'
+import type { Lease } from './lease.ts'
+import type { RequestPreVote } from './messages.ts'
 import type { Progress } from './progress.ts'
 import type { RoleName } from './work.ts'
 
@@ -11,6 +13,8 @@ export interface Follower {
   /** When the leader was last heard; -Infinity when it is lost (its connection closed, or none was ever heard). */
   lastLeaderContactMs: number
   electionDeadlineMs: number
+  /** Pre-votes that were refused because of a promise: they are answered again when it is over. */
+  askedMeanwhile: Map<NodeId, RequestPreVote>
 }
 
 export interface Precandidate {
@@ -38,6 +42,7 @@ export interface Leader {
   rounds: Round[]
   /** When the youngest round that a quorum has answered was sent. */
   quorumConfirmedMs: number
+  readonly lease: Lease
   reads: PendingRead[]
   transfer: Transfer | null
   /** Appended in this term and not committed yet, oldest first, so that the tail stays bounded. */

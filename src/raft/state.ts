@@ -17,6 +17,12 @@ export interface RaftOptions {
   readonly electionTimeoutMinMs: number
   readonly electionTimeoutMaxMs: number
   readonly heartbeatIntervalMs: number
+  /** Reads by lease: this node promises, and counts what it is promised (lease.ts). */
+  readonly leaseReads: boolean
+  /** By how many millionths the clock of any node may run faster or slower than true time. */
+  readonly maxClockDriftPpm: number
+  /** After a restart, the node keeps to what it may have promised before. False only where nobody counts leases. */
+  readonly waitsAfterRestart: boolean
   /** AppendEntries with entries under way to one follower. */
   readonly maxInFlightMessages: number
   readonly maxMessageBytes: number
@@ -38,6 +44,8 @@ export interface RaftState {
   /** What of the two above is on disk. */
   durable: HardState
   commitIndex: number
+  /** Until then, this node helps nobody to become leader (lease.ts). */
+  boundUntilMs: number
   /** The newest one of this node, taken or received; of a received one, its save may be under way. */
   snapshot: SnapshotMetadata | null
   /** Entries from here on stay in the log whatever a snapshot holds. */
@@ -100,6 +108,7 @@ export function becomeFollower(s: RaftState, term: number, leader: NodeId | null
       leader,
       lastLeaderContactMs: leader === null ? Number.NEGATIVE_INFINITY : s.nowMs,
       electionDeadlineMs: s.nowMs + randomElectionTimeoutMs(s.options),
+      askedMeanwhile: new Map(),
     },
     reason,
   )

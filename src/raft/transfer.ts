@@ -3,6 +3,7 @@
 
 import { isVoter } from './configuration.ts'
 import type { NodeId } from './entry.ts'
+import { giveUpLease } from './lease.ts'
 import type { Progress } from './progress.ts'
 import type { Leader } from './role.ts'
 import { type RaftState, voters } from './state.ts'
@@ -21,6 +22,7 @@ export function continueTransfer(s: RaftState, role: Leader): void {
   if (transfer === null || transfer.timeoutNowSent) return
   if (role.progress.get(transfer.to)?.matchIndex !== s.log.lastIndex) return
   transfer.timeoutNowSent = true
+  giveUpLease(role)
   s.outbox.send.push({ type: 'TimeoutNow', from: s.options.id, to: transfer.to, term: s.currentTerm })
 }
 

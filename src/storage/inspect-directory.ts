@@ -115,7 +115,7 @@ async function inspect(disk: ReadOnlyDisk, directory: string): Promise<Inspectio
       },
       log,
     })
-    // What the node opens besides its storage.
+    // What the node opens besides its storage; of its results nothing could make it refuse the directory.
     await checkAcquaintances(disk, directory)
     await checkCursor(disk, directory)
     isLogSuperseded = judged?.isLogSuperseded ?? false

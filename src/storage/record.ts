@@ -29,7 +29,7 @@ const kindCodes: Readonly<Record<EntryKind, number>> = { noop: 1, configuration:
 const kinds = [undefined, 'noop', 'configuration', 'json', 'bytes', 'json', 'bytes', 'skip'] as const
 const attributedCodes = { json: 5, bytes: 6 } as const
 const attributesHeadBytes = 2
-const maxAttributeBytes = 255
+const attributePattern = /^[\x21-\x7e]{1,255}$/
 
 /** These bytes are not records. Source: bit rot, or a peer that speaks something else. */
 export class RecordError extends Error {
@@ -62,7 +62,7 @@ export function encodeEntry(fields: EntryFields): Entry {
   writeU48(record, 32, sequence)
   record[38] = isAttributed ? attributedCode(kind) : kindCodes[kind]
   record[39] = 0
-  if (isAttributed) writeAttributes(record, key ?? '', traceparent ?? '')
+  if (isAttributed) writeAttributes(record, key, traceparent)
   record.set(fields.payload, recordHeaderBytes + attributesBytes)
   writeU32(record, 0, crc32(record.subarray(checksumBytes)))
   return new RecordEntry(index, term, kind, record)
@@ -116,15 +116,15 @@ function attributedCode(kind: EntryKind): number {
   throw new RangeError(`An entry of kind ${kind} has neither key nor trace context`)
 }
 
-function writeAttributes(record: Buffer, key: string, traceparent: string): void {
+function writeAttributes(record: Buffer, key: string | null, traceparent: string | null): void {
   for (const text of [key, traceparent]) {
-    if (text.length > maxAttributeBytes || !/^[\x21-\x7e]*$/.test(text)) {
-      throw new RangeError(`Key and trace context are visible ASCII of ${maxAttributeBytes} characters at most`)
+    if (text !== null && !attributePattern.test(text)) {
+      throw new RangeError('Key and trace context are 1 to 255 visible ASCII characters each')
     }
   }
-  record[recordHeaderBytes] = key.length
-  record[recordHeaderBytes + 1] = traceparent.length
-  record.write(key + traceparent, recordHeaderBytes + attributesHeadBytes, 'latin1')
+  record[recordHeaderBytes] = key?.length ?? 0
+  record[recordHeaderBytes + 1] = traceparent?.length ?? 0
+  record.write(`${key ?? ''}${traceparent ?? ''}`, recordHeaderBytes + attributesHeadBytes, 'latin1')
 }
 
 function isAttributed(record: Uint8Array): boolean {

@@ -146,6 +146,10 @@ async function createSnapshot({ disk, directory, backup, identity, mayGoOn }: Re
   try {
     await createDurably(disk, directory, snapshotName(lastIncluded), async (file) => {
       append(file, encoder, encoder.begin())
+      for await (const content of source.ledger()) {
+        mayGoOn()
+        for (const chunk of encoder.addLedger(content)) append(file, encoder, chunk)
+      }
       for await (const content of source.body()) {
         mayGoOn()
         for (const chunk of encoder.add(content)) append(file, encoder, chunk)

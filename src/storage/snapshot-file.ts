@@ -3,9 +3,12 @@
 // piece, in memory that does not grow with the file. Little-endian throughout.
 //
 //  snapshot  000000000001234-7.snapshot: index and term of the last entry whose effect it holds
-//  ┌────────┬──────┬─────────┬─────────┬─────┬─────┐
-//  │ header │ head │ chunk 1 │ chunk 2 │  …  │ end │
-//  └────────┴──────┴─────────┴─────────┴─────┴─────┘
+//  ┌────────┬──────┬────────────────────────┬───────────────────────┬─────┐
+//  │ header │ head │ chunks of the ledger … │ chunks of the state … │ end │
+//  └────────┴──────┴────────────────────────┴───────────────────────┴─────┘
+//
+//  The ledger stands first, so that a node reads it without reading through a state of any size. Either part may have no chunk: versions
+//  before 0.3 write no ledger, and what they wrote is a snapshot with an empty one.
 //
 //  header   offset bytes
 //                0     8  "RAFTSNAP"
@@ -20,13 +23,15 @@
 //
 //  chunk         0     4  crc32 over the bytes from 4 to the end of the chunk
 //                4     4  bytes of content, at most 256 KiB
-//                8     1  section: 1 what the state machine gave; anything else is refused
+//                8     1  section: 2 the ledger, what the node itself keeps of the log; 1 the state, what the state machine gave. Anything
+//                         else is refused, and so is the ledger behind the state
 //                9     …  content
 //
 //  end           0     9  as of a chunk, section 0
 //                9     6  bytes of the whole file
 //               15     4  crc32 over all that precedes: the last bytes of the file
 
+import assert from 'node:assert/strict'
 import { crc32 } from 'node:zlib'
 import type { SnapshotFile, SnapshotHeader } from '../node/ports.ts'
 import { decodeConfiguration } from '../raft/configuration.ts'
@@ -44,7 +49,8 @@ const maxHeadBytes = 1024 * 1024
 const totalBytes = 6
 const checksumBytes = 4
 const endSection = 0
-const machineSection = 1
+const stateSection = 1
+const ledgerSection = 2
 
 /** These bytes are no snapshot that can be used here. */
 export class SnapshotFileError extends Error {
@@ -71,14 +77,21 @@ export function snapshotId(name: string): EntryId | null {
   return index === undefined ? null : { index: Number(index), term: Number(term) }
 }
 
-/** Makes a snapshot's bytes: `begin`, any number of `add`, `end`. What is handed out is overwritten when the next piece is asked for. */
+/**
+ * Makes a snapshot's bytes: `begin`, any number of `addLedger`, any number of `add`, `end`. What is handed out is overwritten when the next piece
+ * is asked for.
+ */
 export class SnapshotEncoder {
   readonly #cluster: string
   readonly #header: SnapshotHeader
   readonly #chunk = Buffer.allocUnsafeSlow(chunkHeadBytes + maxChunkBytes)
   #filled = chunkHeadBytes
+  /** Of what is in the chunk. */
+  #section = ledgerSection
   #sizeBytes = 0
   #checksum = 0
+  #chunksOffset = 0
+  #stateOffset = 0
 
   constructor(cluster: string, header: SnapshotHeader) {
     this.#cluster = cluster
@@ -88,6 +101,12 @@ export class SnapshotEncoder {
   /** What it is by its bytes so far; by all of them after the `end`. */
   get file(): SnapshotFile {
     return { lastIncluded: this.#header.lastIncluded, sizeBytes: this.#sizeBytes, checksum: this.#checksum }
+  }
+
+  /** What a verifier would find, after the `end`. */
+  get verified(): VerifiedSnapshot {
+    const { file } = this
+    return { file, header: this.#header, chunksOffset: this.#chunksOffset, stateOffset: this.#stateOffset }
   }
 
   begin(): Uint8Array {
@@ -101,22 +120,25 @@ export class SnapshotEncoder {
     writeU32(bytes, 20, crc32(head))
     writeU32(bytes, 28, crc32(bytes.subarray(0, 28)))
     head.copy(bytes, snapshotHeaderBytes)
+    this.#chunksOffset = bytes.length
     return this.#handOut(bytes)
   }
 
-  /** What the state machine gave, in pieces of any size: chunks that are full, none when it was little. */
+  /** The ledger, in pieces of any size: chunks that are full, none when it was little. */
+  *addLedger(bytes: Uint8Array): Generator<Uint8Array> {
+    assert(this.#section === ledgerSection, 'the ledger stands before the state')
+    yield* this.#fill(bytes)
+  }
+
+  /** What the state machine gave, likewise. */
   *add(bytes: Uint8Array): Generator<Uint8Array> {
-    for (let from = 0; from < bytes.length; ) {
-      const some = bytes.subarray(from, from + this.#chunk.length - this.#filled)
-      this.#chunk.set(some, this.#filled)
-      this.#filled += some.length
-      from += some.length
-      if (this.#filled === this.#chunk.length) yield this.#seal(machineSection)
-    }
+    yield* this.#endLedger()
+    yield* this.#fill(bytes)
   }
 
   *end(): Generator<Uint8Array> {
-    if (this.#filled > chunkHeadBytes) yield this.#seal(machineSection)
+    yield* this.#endLedger()
+    if (this.#filled > chunkHeadBytes) yield this.#seal(stateSection)
     writeU48(this.#chunk, this.#filled, this.#sizeBytes + chunkHeadBytes + totalBytes + checksumBytes)
     this.#filled += totalBytes
     yield this.#seal(endSection)
@@ -124,6 +146,23 @@ export class SnapshotEncoder {
     writeU32(checksum, 0, this.#checksum)
     this.#sizeBytes += checksumBytes
     yield checksum
+  }
+
+  *#endLedger(): Generator<Uint8Array> {
+    if (this.#section !== ledgerSection) return
+    if (this.#filled > chunkHeadBytes) yield this.#seal(ledgerSection)
+    this.#section = stateSection
+    this.#stateOffset = this.#sizeBytes
+  }
+
+  *#fill(bytes: Uint8Array): Generator<Uint8Array> {
+    for (let from = 0; from < bytes.length; ) {
+      const some = bytes.subarray(from, from + this.#chunk.length - this.#filled)
+      this.#chunk.set(some, this.#filled)
+      this.#filled += some.length
+      from += some.length
+      if (this.#filled === this.#chunk.length) yield this.#seal(this.#section)
+    }
   }
 
   #seal(section: number): Uint8Array {
@@ -145,8 +184,10 @@ export class SnapshotEncoder {
 export interface VerifiedSnapshot {
   readonly file: SnapshotFile
   readonly header: SnapshotHeader
-  /** Where the first chunk begins. */
-  readonly bodyOffset: number
+  /** Where the first chunk begins: the ledger's, if it has any. */
+  readonly chunksOffset: number
+  /** Where the first chunk begins that is not the ledger's. */
+  readonly stateOffset: number
 }
 
 type Part = 'header' | 'head' | 'chunk head' | 'content' | 'total' | 'checksum' | 'nothing'
@@ -165,7 +206,9 @@ export class SnapshotVerifier {
   #checksum = 0
   #headChecksum = 0
   #header: SnapshotHeader | null = null
-  #bodyOffset = 0
+  #chunksOffset = 0
+  /** Null: only chunks of the ledger have come. */
+  #stateOffset: number | null = null
   #chunk = { offset: 0, stored: 0, computed: 0 }
 
   constructor(cluster: string | null) {
@@ -195,7 +238,8 @@ export class SnapshotVerifier {
     }
     const { lastIncluded } = this.#header
     const file = { lastIncluded, sizeBytes: this.#sizeBytes, checksum: this.#checksum }
-    return { file, header: this.#header, bodyOffset: this.#bodyOffset }
+    assert(this.#stateOffset !== null, 'it ends with a chunk that is not of the ledger')
+    return { file, header: this.#header, chunksOffset: this.#chunksOffset, stateOffset: this.#stateOffset }
   }
 
   /** The current part has come. */
@@ -211,14 +255,16 @@ export class SnapshotVerifier {
       case 'head':
         if (crc32(this.#came) !== this.#headChecksum) throw this.#damaged('The head does not fit its checksum.')
         this.#header = decodeHead(this.#came, this.#offset)
-        this.#bodyOffset = this.#sizeBytes
+        this.#chunksOffset = this.#sizeBytes
         this.#expect('chunk head', chunkHeadBytes)
         break
       case 'chunk head': {
-        const { contentBytes, isEnd } = chunkAt(this.#came, this.#offset)
+        const { contentBytes, section } = chunkAt(this.#came, this.#offset)
+        if (section !== 'ledger') this.#stateOffset ??= this.#offset
+        else if (this.#stateOffset !== null) throw this.#damaged('A chunk of the ledger stands behind the state.')
         const computed = crc32(this.#came.subarray(4))
         this.#chunk = { offset: this.#offset, stored: readU32(this.#came, 0), computed }
-        this.#expect(isEnd ? 'total' : 'content', contentBytes)
+        this.#expect(section === 'end' ? 'total' : 'content', contentBytes)
         break
       }
       case 'content':
@@ -263,21 +309,22 @@ export class SnapshotVerifier {
 
 export interface Chunk {
   readonly contentBytes: number
-  /** It is the end, and holds nothing for the state machine. */
-  readonly isEnd: boolean
+  /** `end`: it holds nothing but the size of the file. */
+  readonly section: 'ledger' | 'state' | 'end'
 }
+
+const sections: readonly (Chunk['section'] | undefined)[] = ['end', 'state', 'ledger']
 
 /** What follows a chunk's first bytes, which stand at `offset` in the file. Throws SnapshotFileError. */
 export function chunkAt(head: Uint8Array, offset: number): Chunk {
   const contentBytes = readU32(head, 4)
-  const section = head[8] as number
-  const isEnd = section === endSection
-  if (!isEnd && section !== machineSection) {
-    throw new SnapshotFileError(offset, `A chunk is of section ${section}, which this program does not know.`)
+  const section = sections[head[8] as number]
+  if (section === undefined) {
+    throw new SnapshotFileError(offset, `A chunk is of section ${head[8]}, which this program does not know.`)
   }
-  const fits = isEnd ? contentBytes === totalBytes : contentBytes > 0 && contentBytes <= maxChunkBytes
+  const fits = section === 'end' ? contentBytes === totalBytes : contentBytes > 0 && contentBytes <= maxChunkBytes
   if (!fits) throw new SnapshotFileError(offset, `A chunk claims ${contentBytes} bytes.`)
-  return { contentBytes, isEnd }
+  return { contentBytes, section }
 }
 
 /** The content of a whole chunk, which stands at `offset` in the file. Throws SnapshotFileError when it is not what was written. */

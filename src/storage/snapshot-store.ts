@@ -73,9 +73,13 @@ export class SnapshotStore {
   }
 
   /** See Storage.takeSnapshot. */
-  take(header: SnapshotHeader, body: AsyncIterable<Uint8Array>): Promise<SnapshotFile> {
+  take(
+    header: SnapshotHeader,
+    ledger: AsyncIterable<Uint8Array>,
+    body: AsyncIterable<Uint8Array>,
+  ): Promise<SnapshotFile> {
     assert(this.#taking === null, 'a snapshot is being taken already')
-    const taking = this.#take(header, body)
+    const taking = this.#take(header, ledger, body)
     this.#taking = taking
       .catch(() => {})
       .finally(() => {
@@ -152,20 +156,22 @@ export class SnapshotStore {
     await this.#naming
   }
 
-  async #take(header: SnapshotHeader, body: AsyncIterable<Uint8Array>): Promise<SnapshotFile> {
+  async #take(
+    header: SnapshotHeader,
+    ledger: AsyncIterable<Uint8Array>,
+    body: AsyncIterable<Uint8Array>,
+  ): Promise<SnapshotFile> {
     const { background: disk, cluster, space } = this.#options
     const encoder = new SnapshotEncoder(cluster, header)
     const temporary = `${this.#path(header.lastIncluded)}${temporaryEnding}`
     const source = { failure: null as { readonly error: unknown } | null }
     try {
-      let bodyOffset = 0
-      await createTemporary(disk, temporary, async (file) => {
-        bodyOffset = await this.#fill(file, encoder, this.#pieces(body, source))
-      })
-      const verified = { file: encoder.file, header, bodyOffset }
-      await this.#name(disk, temporary, verified)
+      await createTemporary(disk, temporary, (file) =>
+        this.#fill(file, encoder, this.#pieces(ledger, source), this.#pieces(body, source)),
+      )
+      await this.#name(disk, temporary, encoder.verified)
       space.freed()
-      return verified.file
+      return encoder.file
     } catch (error) {
       if (source.failure?.error === error) throw error
       if (isOutOfRoom(error)) {
@@ -178,22 +184,25 @@ export class SnapshotStore {
     }
   }
 
-  /** Returns where the body begins. */
-  async #fill(file: DiskFile, encoder: SnapshotEncoder, pieces: AsyncIterable<Uint8Array>): Promise<number> {
+  async #fill(
+    file: DiskFile,
+    encoder: SnapshotEncoder,
+    ledger: AsyncIterable<Uint8Array>,
+    body: AsyncIterable<Uint8Array>,
+  ): Promise<void> {
     const writer = new SteadyWriter(file)
     await writer.write(encoder.begin())
-    const bodyOffset = writer.sizeBytes
-    for await (const piece of pieces) for (const chunk of encoder.add(piece)) await writer.write(chunk)
+    for await (const piece of ledger) for (const chunk of encoder.addLedger(piece)) await writer.write(chunk)
+    for await (const piece of body) for (const chunk of encoder.add(piece)) await writer.write(chunk)
     for (const chunk of encoder.end()) await writer.write(chunk)
-    return bodyOffset
   }
 
-  /** The body, until it ends or the storage is closed; says in `source` when it was the body that failed, not the disk. */
+  /** What it gives, until it ends or the storage is closed; says in `source` when it was the giver that failed, not the disk. */
   async *#pieces(
-    body: AsyncIterable<Uint8Array>,
+    given: AsyncIterable<Uint8Array>,
     source: { failure: { readonly error: unknown } | null },
   ): AsyncGenerator<Uint8Array> {
-    const iterator = body[Symbol.asyncIterator]()
+    const iterator = given[Symbol.asyncIterator]()
     try {
       while (true) {
         const next = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
@@ -209,7 +218,7 @@ export class SnapshotStore {
       }
     } finally {
       this.#interrupt = null
-      // Not awaited: it may be the very body that hangs.
+      // Not awaited: it may be the very giver that hangs.
       iterator.return?.().catch(() => {})
     }
   }

@@ -8,11 +8,13 @@ const unsyncedBytes = 1024 * 1024
 
 export class SteadyWriter {
   readonly #file: DiskFile
-  #sizeBytes = 0
+  #sizeBytes: number
   #unsynced = 0
 
-  constructor(file: DiskFile) {
+  /** Behind the bytes that it has. */
+  constructor(file: DiskFile, sizeBytes = 0) {
     this.#file = file
+    this.#sizeBytes = sizeBytes
   }
 
   get sizeBytes(): number {

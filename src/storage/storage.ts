@@ -215,14 +215,18 @@ class SerialStorage implements DurableStorage {
     this.#log.compact(through)
   }
 
-  async takeSnapshot(header: SnapshotHeader, body: AsyncIterable<Uint8Array>): Promise<SnapshotFile> {
+  async takeSnapshot(
+    header: SnapshotHeader,
+    ledger: AsyncIterable<Uint8Array>,
+    body: AsyncIterable<Uint8Array>,
+  ): Promise<SnapshotFile> {
     this.#checkOpen('take a snapshot')
     const { index, term } = header.lastIncluded
     assert(
       index <= this.#lastIndex && term <= this.#currentTerm,
       `a snapshot through ${index} is past ${this.#lastIndex}`,
     )
-    return this.#snapshots.take(header, body)
+    return this.#snapshots.take(header, ledger, body)
   }
 
   async openSnapshot(): Promise<StoredSnapshot | null> {

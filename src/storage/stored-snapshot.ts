@@ -35,7 +35,8 @@ export class OpenSnapshot implements StoredSnapshot {
   readonly header: SnapshotHeader
   readonly #disk: ReadOnlyFile
   readonly #path: string
-  readonly #bodyOffset: number
+  readonly #chunksOffset: number
+  readonly #stateOffset: number
   #closing: Promise<void> | null = null
 
   private constructor(disk: ReadOnlyFile, path: string, verified: VerifiedSnapshot) {
@@ -43,7 +44,8 @@ export class OpenSnapshot implements StoredSnapshot {
     this.#path = path
     this.file = verified.file
     this.header = verified.header
-    this.#bodyOffset = verified.bodyOffset
+    this.#chunksOffset = verified.chunksOffset
+    this.#stateOffset = verified.stateOffset
   }
 
   static async open(disk: ReadOnlyDisk, path: string, verified: VerifiedSnapshot): Promise<OpenSnapshot> {
@@ -58,13 +60,24 @@ export class OpenSnapshot implements StoredSnapshot {
     }
   }
 
-  async *body(): AsyncGenerator<Uint8Array> {
-    for (let offset = this.#bodyOffset; ; ) {
+  ledger(): AsyncGenerator<Uint8Array> {
+    return this.#contents('ledger', this.#chunksOffset, this.#stateOffset)
+  }
+
+  body(): AsyncGenerator<Uint8Array> {
+    return this.#contents('state', this.#stateOffset, Number.POSITIVE_INFINITY)
+  }
+
+  /** Of the chunks from one offset to another, or to the end. */
+  async *#contents(wanted: 'ledger' | 'state', from: number, to: number): AsyncGenerator<Uint8Array> {
+    for (let offset = from; offset < to; ) {
       const head = await this.#readAll(offset, chunkHeadBytes)
-      const { contentBytes, isEnd } = this.#check(offset, () => chunkAt(head, offset))
+      const { contentBytes, section } = this.#check(offset, () => chunkAt(head, offset))
       const chunk = await this.#readAll(offset, chunkHeadBytes + contentBytes)
       const content = this.#check(offset, () => chunkContent(chunk, offset))
-      if (isEnd) return
+      if (section === 'end' && wanted === 'state') return
+      if (section !== wanted)
+        throw damaged(this.#path, offset, `A chunk of the ${wanted} stood here, and another one does.`)
       yield content
       offset += chunk.length
     }

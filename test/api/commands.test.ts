@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { ApiOptions } from '../../src/api/options.ts'
 import { ProposalError, type ProposalErrorCode } from '../../src/errors.ts'
+import { appliedAt } from './fake-node.ts'
 import { jsonType, type Reply, startApi } from './running-api.ts'
 
 const octets = { 'content-type': 'application/octet-stream' }
@@ -23,7 +24,7 @@ test('a command is answered with its place in the log, its time and its result',
 test('results of every JSON shape come through, also beyond ASCII', async (t) => {
   const { node, send } = await startApi(t)
   for (const result of [null, 0, '', 'grüße ✓', [1, { a: [] }], undefined]) {
-    node.onPropose = async () => ({ index: 7, term: 2, timestampMs: 0, result })
+    node.onPropose = async () => appliedAt(7, { term: 2, timestampMs: 0, result })
     const reply = await send('POST', '/v1/commands', { headers: jsonType, body: '1' })
     assert.deepEqual(reply.json, { index: 7, term: 2, timestamp: '1970-01-01T00:00:00.000Z', result: result ?? null })
   }
@@ -173,20 +174,19 @@ for (const [timeout, timeoutMs] of timeouts) {
   })
 }
 
-const notOffered: readonly [query: string, headers: Record<string, string>, named: string][] = [
-  ['?wait=durable', {}, 'wait'],
-  ['?wait=applied&wait=committed', {}, 'wait'],
-  ['?dry-run=1', {}, 'dry-run'],
-  ['', { 'idempotency-key': 'k' }, 'Idempotency-Key'],
-  ['', { 'if-match': '"1"' }, 'If-Match'],
-  ['', { 'if-none-match': '*' }, 'If-None-Match'],
+const notOffered: readonly [query: string, headers: Record<string, string>, sentence: RegExp][] = [
+  ['?wait=durable', {}, /does not offer .*`wait`/],
+  ['?wait=applied&wait=committed', {}, /does not offer .*`wait`/],
+  ['?dry-run=1', {}, /does not offer .*`dry-run`/],
+  ['', { 'if-match': '"1"' }, /The header If-Match has no meaning here/],
+  ['', { 'if-none-match': '*' }, /The header If-None-Match has no meaning here/],
 ]
-for (const [query, headers, named] of notOffered) {
+for (const [query, headers, sentence] of notOffered) {
   test(`what is not offered is refused by name: ${query}${Object.keys(headers)}`, async (t) => {
     const { node, send } = await startApi(t)
     const reply = await send('POST', `/v1/commands${query}`, { headers: { ...jsonType, ...headers }, body: '1' })
     assertProblem(reply, 400, 'invalid-parameter', 'not_applied')
-    assert.match(String(reply.json.detail), new RegExp(`This version does not offer .*${named}`))
+    assert.match(String(reply.json.detail), sentence)
     assert.equal(node.proposals.length, 0)
   })
 }
@@ -198,6 +198,9 @@ const rows: readonly [
   retryAfter: string | undefined,
 ][] = [
   ['command-too-large', 'not_applied', 413, undefined],
+  ['idempotency-key-reused', 'not_applied', 422, undefined],
+  ['command-skipped', 'committed', 422, undefined],
+  ['command-skipped', 'unknown', 422, undefined],
   ['too-many-proposals', 'not_applied', 429, '1'],
   ['no-leader', 'not_applied', 503, '1'],
   ['shutting-down', 'not_applied', 503, '5'],
@@ -205,6 +208,7 @@ const rows: readonly [
   ['leadership-lost', 'unknown', 503, undefined],
   ['commit-timeout', 'unknown', 504, undefined],
   ['apply-pending', 'committed', 504, undefined],
+  ['result-unknown', 'committed', 504, undefined],
   ['storage-full', 'not_applied', 507, undefined],
 ]
 for (const [code, outcome, status, retryAfter] of rows) {
@@ -236,23 +240,21 @@ test('a bug is answered without its message or stack, with the outcome unknown',
     throw new Error('secret')
   }
   assertProblem(await send('POST', '/v1/commands', { headers: jsonType, body: '1' }), 500, 'internal-error', 'unknown')
-  node.onPropose = async () => ({ index: 1, term: 1, timestampMs: 0, result: 1n })
+  node.onPropose = async () => appliedAt(1, { result: 1n })
   assertProblem(await send('POST', '/v1/commands', { headers: jsonType, body: '1' }), 500, 'internal-error', 'unknown')
 })
 
 test('a wrong method is 405 with Allow, an unknown path 404', async (t) => {
   const { send } = await startApi(t)
-  const method = await send('GET', '/v1/commands')
-  assertProblem(method, 405, 'method-not-allowed', undefined)
-  assert.equal(method.headers.allow, 'POST')
+  const method = await send('PUT', '/v1/commands')
+  assertProblem(method, 405, 'method-not-allowed', 'not_applied')
+  assert.equal(method.headers.allow, 'GET, POST')
   assertProblem(await send('POST', '/v1/leader'), 405, 'method-not-allowed', 'not_applied')
   assertProblem(await send('GET', '/v2/commands'), 404, 'not-found', undefined)
-  assertProblem(
-    await send('POST', '/v1/commands/batch', { headers: jsonType, body: '1' }),
-    404,
-    'not-found',
-    'not_applied',
-  )
+  assertProblem(await send('POST', '/v1/members'), 405, 'method-not-allowed', 'not_applied')
+  const removal = await send('DELETE', '/v1/members/n2')
+  assertProblem(removal, 404, 'not-found', 'not_applied')
+  assert.equal(removal.json.detail, 'This version does not change the membership of a cluster.')
   assertProblem(await send('GET', '/v1/%zz'), 400, 'invalid-parameter', undefined)
 })
 

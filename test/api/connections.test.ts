@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { ProposalError } from '../../src/errors.ts'
 import type { AppliedCommand } from '../../src/node/contract.ts'
-import { timestampMs } from './fake-node.ts'
+import { appliedAt } from './fake-node.ts'
 import { jsonType, startApi, until } from './running-api.ts'
 
 function raw(port: number): { socket: Socket; received: () => string; ended: Promise<string> } {
@@ -62,8 +62,8 @@ test('pipelined commands are answered in order', async (t) => {
   const { socket, received } = raw(port)
   socket.write(post('1') + post('2'))
   await until(() => release.length === 2, 'both are proposed')
-  release[1]?.({ index: 2, term: 1, timestampMs, result: null })
-  release[0]?.({ index: 1, term: 1, timestampMs, result: null })
+  release[1]?.(appliedAt(2))
+  release[0]?.(appliedAt(1))
   await until(() => received().includes('"index":2'), 'both are answered')
   assert.ok(received().indexOf('"index":1') < received().indexOf('"index":2'))
   socket.destroy()
@@ -81,7 +81,7 @@ test('commands that arrive together are proposed in one turn of the event loop',
   const turns: number[] = []
   node.onPropose = async () => {
     turns.push(turn)
-    return { index: 1, term: 1, timestampMs, result: null }
+    return appliedAt(1)
   }
   const { socket } = raw(port)
   socket.write(post('[1]').repeat(3))
@@ -116,7 +116,7 @@ test('a client that goes away before its answer does no harm', async (t) => {
   await until(() => node.proposals.length === 1, 'the command is proposed')
   socket.destroy()
   await ended
-  release({ index: 1, term: 1, timestampMs, result: null })
+  release(appliedAt(1))
   assert.equal((await send('GET', '/livez')).status, 200)
 })
 
@@ -135,7 +135,7 @@ test('close answers what is in flight, closes the connections and accepts no mor
   await assert.rejects(
     new Promise((resolve, reject) => connect(port, '127.0.0.1').once('connect', resolve).once('error', reject)),
   )
-  settle[0]?.resolve({ index: 42, term: 3, timestampMs, result: null })
+  settle[0]?.resolve(appliedAt(42))
   settle[1]?.reject(new ProposalError('shutting-down', 'not_applied', 'This node is shutting down.'))
   const texts = await Promise.all(clients.map(({ ended }) => ended))
   const [ok, refused] = texts[0]?.includes('"index":42') ? texts : texts.toReversed()
@@ -158,7 +158,7 @@ test('a command that comes on an open connection during the close is refused as 
   const closed = api.close()
   socket.write(post('2'))
   const before = node.proposals.length
-  setImmediate(() => release({ index: 42, term: 3, timestampMs, result: null }))
+  setImmediate(() => release(appliedAt(42)))
   const text = await ended
   assert.match(text, /^HTTP\/1\.1 200 /)
   assert.equal(node.proposals.length, before)

@@ -18,13 +18,23 @@ test('a barrier answers with the index that this node has reached', async (t) =>
   assert.deepEqual(node.barriers, [5_000, 5_000])
 })
 
-test('a lease read is not offered yet, and says so', async (t) => {
+test('a lease read is offered by choice only, and says so', async (t) => {
   const { node, send } = await startApi(t)
   const reply = await send('GET', '/v1/barrier?mode=lease')
   assert.equal(reply.status, 400)
   assert.equal(reply.json.code, 'invalid-parameter')
-  assert.match(String(reply.json.detail), /This version does not offer "lease".*it takes read-index\./)
+  assert.match(String(reply.json.detail), /does not offer `mode=lease`: set LEASE_READS=true/)
+  const other = await send('GET', '/v1/barrier?mode=fast')
+  assert.match(String(other.json.detail), /"fast".*it takes read-index or lease\./)
   assert.deepEqual(node.barriers, [])
+})
+
+test('the mode of a barrier is the node’s to keep: read-index unless lease is asked for', async (t) => {
+  const { node, send } = await startApi(t, { leaseReads: true })
+  for (const path of ['/v1/barrier', '/v1/barrier?mode=read-index', '/v1/barrier?mode=lease']) {
+    assert.deepEqual((await send('GET', path)).json, { index: 41 })
+  }
+  assert.deepEqual(node.barrierModes, ['read-index', 'read-index', 'lease'])
 })
 
 const readErrors: readonly [code: ReadError['code'], status: number, retryAfter: string | undefined][] = [
@@ -46,12 +56,17 @@ for (const [code, status, retryAfter] of readErrors) {
 
 test('raft-min-index waits until the node holds the index, on every route of /v1', async (t) => {
   const { node, send } = await startApi(t)
-  for (const [method, path] of [
-    ['GET', '/v1/barrier'],
-    ['GET', '/v1/leader'],
-    ['GET', '/v1/status'],
-    ['POST', '/v1/commands'],
-    ['POST', '/v1/commands?wait=committed'],
+  for (const [method, path, contentType] of [
+    ['GET', '/v1/barrier', null],
+    ['GET', '/v1/leader', null],
+    ['GET', '/v1/status', null],
+    ['GET', '/v1/members', null],
+    ['GET', '/v1/commands', null],
+    ['POST', '/v1/leader/transfer', null],
+    ['POST', '/v1/commands/41/skip', null],
+    ['POST', '/v1/commands', 'application/json'],
+    ['POST', '/v1/commands?wait=committed', 'application/json'],
+    ['POST', '/v1/commands/batch', 'application/x-ndjson'],
   ] as const) {
     node.appliedIndex = 41
     const waited: number[] = []
@@ -59,10 +74,11 @@ test('raft-min-index waits until the node holds the index, on every route of /v1
       waited.push(index)
       node.appliedIndex = index
     }
-    const options = method === 'POST' ? { headers: { ...jsonType }, body: '1' } : { headers: {} }
-    await send(method, path, { ...options, headers: { ...options.headers, 'raft-min-index': '41' } })
+    const body = contentType === null ? {} : { body: '1' }
+    const headers: Record<string, string> = contentType === null ? {} : { 'content-type': contentType }
+    await send(method, path, { ...body, headers: { ...headers, 'raft-min-index': '41' } })
     assert.deepEqual(waited, [], `${path} need not wait for what is there`)
-    const reply = await send(method, path, { ...options, headers: { ...options.headers, 'raft-min-index': '50' } })
+    const reply = await send(method, path, { ...body, headers: { ...headers, 'raft-min-index': '50' } })
     assert.ok(reply.status < 300, reply.text)
     assert.deepEqual(waited, [50], path)
   }
@@ -124,6 +140,7 @@ test('the status is all that the node knows, with cluster, version and checks', 
     cluster: 'orders',
     version: '1.2.3',
     ...node.status(),
+    diagnosis: 'Not ready (storage): the disk is full.',
     checks: [
       { name: 'leader', ok: true, why: null },
       { name: 'storage', ok: false, why: 'the disk is full' },

@@ -4,8 +4,9 @@ import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { pino } from 'pino'
 import { Pool } from 'undici'
-import type { ApiOptions, KeyValueItem, ListenTarget } from '../../src/api/options.ts'
+import type { ApiOptions, KeyValueItem, KeyValueView, ListenTarget } from '../../src/api/options.ts'
 import { type Api, createApi } from '../../src/api/server.ts'
+import { assertDescribed } from './described.ts'
 import { FakeNode } from './fake-node.ts'
 
 export interface Reply {
@@ -40,6 +41,8 @@ export function apiOptions(node: FakeNode, overrides: Partial<ApiOptions> = {}):
     statusListen: null,
     token: null,
     maxCommandBytes: 1_024,
+    maxPendingBytes: 64 * 1024 * 1024,
+    leaseReads: false,
     kv: null,
     validateCommand: null,
     readyChecks: () => [],
@@ -60,8 +63,14 @@ export async function startApi(t: TestContext, overrides: Partial<ApiOptions> = 
   return { api, node, port, send: sender(t, port), sendStatus: sender(t, status) }
 }
 
-export function kvOf(items: readonly KeyValueItem[]): { get(key: string): KeyValueItem | null } {
-  return { get: (key) => items.find((item) => item.key === key) ?? null }
+export function kvOf(items: readonly KeyValueItem[]): KeyValueView {
+  return {
+    get: (key) => items.find((item) => item.key === key) ?? null,
+    listJson(prefix, after, limit) {
+      const found = items.filter(({ key }) => key.startsWith(prefix) && (after === null || key > after))
+      return { items: found.slice(0, limit).map((item) => JSON.stringify(item)), more: found.length > limit }
+    },
+  }
 }
 
 function sender(t: TestContext, port: number): Send {
@@ -70,20 +79,21 @@ function sender(t: TestContext, port: number): Send {
   return async (method, path, { headers = {}, body } = {}) => {
     const response = await pool.request({ method: method as 'GET', path, headers, body: body ?? null })
     const text = await response.body.text()
+    await assertDescribed({ method, path, status: response.statusCode, headers: response.headers, text })
     const isJson = String(response.headers['content-type']).includes('json') && text !== ''
     return { status: response.statusCode, headers: response.headers, text, json: isJson ? JSON.parse(text) : {} }
   }
 }
 
-function portOf(target: ListenTarget): number {
+export function portOf(target: ListenTarget): number {
   assert('port' in target)
   return target.port
 }
 
 /** Polls until the condition holds; the bound is generous, for a loaded machine. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
+export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
   const deadlineMs = performance.now() + 10_000
-  while (!condition()) {
+  while (!(await condition())) {
     assert(performance.now() < deadlineMs, `Waited 10 s until ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }

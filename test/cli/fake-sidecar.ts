@@ -1,6 +1,6 @@
 // An HTTP server on the loopback that answers as it is told and remembers what it was asked.
 
-import { createServer } from 'node:http'
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 export interface Request {
@@ -8,6 +8,7 @@ export interface Request {
   /** Without the query. */
   readonly path: string
   readonly query: Readonly<Record<string, string>>
+  readonly headers: IncomingHttpHeaders
   readonly contentType: string | undefined
   readonly authorization: string | undefined
   readonly body: string
@@ -19,10 +20,18 @@ export interface FakeSidecar {
   close(): Promise<void>
 }
 
-/** `null` breaks the connection off. */
-export type Answers = (request: Request) => { readonly status: number; readonly body: unknown } | null
+export interface FakeAnswer {
+  readonly status: number
+  /** As JSON. */
+  readonly body: unknown
+  readonly headers?: Readonly<Record<string, string>>
+}
 
-export async function startFakeSidecar(answers: Answers, socketPath?: string): Promise<FakeSidecar> {
+/** `null` breaks the connection off; a function writes the answer itself. */
+export type Answers = (request: Request) => FakeAnswer | ((response: ServerResponse) => void) | null
+
+/** Listens on a free port, on this one, or on this unix socket. */
+export async function startFakeSidecar(answers: Answers, where: string | number = 0): Promise<FakeSidecar> {
   const requests: Request[] = []
   const server = createServer(async (incoming, response) => {
     const chunks: Uint8Array[] = []
@@ -32,6 +41,7 @@ export async function startFakeSidecar(answers: Answers, socketPath?: string): P
       method: incoming.method ?? '',
       path: pathname,
       query: Object.fromEntries(searchParams),
+      headers: incoming.headers,
       contentType: incoming.headers['content-type'],
       authorization: incoming.headers.authorization,
       body: Buffer.concat(chunks).toString('latin1'),
@@ -39,13 +49,14 @@ export async function startFakeSidecar(answers: Answers, socketPath?: string): P
     requests.push(request)
     const answer = answers(request)
     if (answer === null) return incoming.socket.destroy()
-    response.writeHead(answer.status, { 'content-type': 'application/json' }).end(JSON.stringify(answer.body))
+    if (typeof answer === 'function') return answer(response)
+    const { status, body, headers } = answer
+    response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))
   })
   await new Promise<void>((resolve) =>
-    socketPath === undefined ? server.listen(0, '127.0.0.1', resolve) : server.listen(socketPath, resolve),
+    typeof where === 'number' ? server.listen(where, '127.0.0.1', resolve) : server.listen(where, resolve),
   )
-  const url =
-    socketPath === undefined ? `http://127.0.0.1:${(server.address() as AddressInfo).port}` : `unix:${socketPath}`
+  const url = typeof where === 'number' ? `http://127.0.0.1:${(server.address() as AddressInfo).port}` : `unix:${where}`
   return {
     requests,
     url,

@@ -28,7 +28,7 @@ async function directoryOf(t: TestContext): Promise<string> {
     { currentTerm: 1, votedFor: 'n2' },
   )
   await save([entry(4, 2, { kind: 'bytes', payload: Buffer.from([0, 255]) })], { currentTerm: 2, votedFor: null })
-  await storage.takeSnapshot(snapshotHeader(3, 1), pieces('state'))
+  await storage.takeSnapshot(snapshotHeader(3, 1), pieces('ledger'), pieces('state'))
   // Made ahead of need, in the background.
   while (!(await readdir(directory)).includes('0000000002.segment')) await turn()
   await storage.close()
@@ -129,6 +129,55 @@ test('dump --json prints lines of JSON, with each command as it was sent', async
     '{"type":"entry","index":3,"term":1,"kind":"json","timestamp":"1970-01-01T00:00:01.003Z","sizeBytes":92,"command":{"op":"set", "key":"k","value":12345678901234567890}}',
     '{"type":"entry","index":4,"term":2,"kind":"bytes","timestamp":"1970-01-01T00:00:01.004Z","sizeBytes":42,"bytes":"AP8="}',
   ])
+})
+
+const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+
+/** Keys, trace contexts and a skip. */
+async function keyedDirectory(t: TestContext): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'raft-sidecar-log-'))
+  t.after(() => rm(directory, { recursive: true }))
+  const { storage, save } = await open(nodeDisk, { directory })
+  await save(
+    [
+      entry(1, 1, { key: 'order-7', payload: Buffer.from('{"n":1}') }),
+      entry(2, 1, { key: '"a\\b"', traceparent, payload: Buffer.from('{"n":2}') }),
+      entry(3, 1, { kind: 'bytes', traceparent, payload: Buffer.from([0, 255]) }),
+      entry(4, 1, { kind: 'skip', payload: Buffer.from('{"index":2,"reason":"no such account"}') }),
+    ],
+    { currentTerm: 1, votedFor: null },
+  )
+  await storage.close()
+  return directory
+}
+
+test('dump shows keys, trace contexts and what is skipped', async (t) => {
+  const directory = await keyedDirectory(t)
+  const { exitCode, stdout } = await look(directory, 'dump')
+  assert.equal(exitCode, 0)
+  const lines = stdout.trimEnd().split('\n').slice(-4)
+  assert.deepEqual(lines, [
+    '1  1  json           1970-01-01T00:00:01.001Z  56 B  key=order-7  {"n":1}',
+    `2  1  json           1970-01-01T00:00:01.002Z  109 B  key="a\\b"  traceparent=${traceparent}  {"n":2}`,
+    `3  1  bytes          1970-01-01T00:00:01.003Z  99 B  traceparent=${traceparent}`,
+    '4  1  skip           1970-01-01T00:00:01.004Z  78 B  {"index":2,"reason":"no such account"}',
+  ])
+})
+
+test('dump --json gives keys, trace contexts and what is skipped, where there are any', async (t) => {
+  const directory = await keyedDirectory(t)
+  const { stdout } = await look(directory, 'dump', '--json')
+  const [, ...lines] = stdout.trimEnd().split('\n')
+  const entries = lines.map((line) => JSON.parse(line))
+  assert.deepEqual(
+    entries.map(({ type, term, timestamp, sizeBytes, ...rest }) => rest),
+    [
+      { index: 1, kind: 'json', key: 'order-7', command: { n: 1 } },
+      { index: 2, kind: 'json', key: '"a\\b"', traceparent, command: { n: 2 } },
+      { index: 3, kind: 'bytes', traceparent, bytes: 'AP8=' },
+      { index: 4, kind: 'skip', skip: { index: 2, reason: 'no such account' } },
+    ],
+  )
 })
 
 test('a command cannot reach into the terminal', async (t) => {

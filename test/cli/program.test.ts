@@ -9,11 +9,12 @@ import type { CliEnvironment } from '../../src/cli/environment.ts'
 import { exitCodes, FatalError } from '../../src/errors.ts'
 import { type Outcome, runAt } from './command-line.ts'
 import { type Answers, type Request, startFakeSidecar } from './fake-sidecar.ts'
-import { statusOf } from './status-fixture.ts'
+import { member, statusOf } from './status-fixture.ts'
 
 const place = { index: 42, term: 3, timestamp: '2026-11-23T05:00:00.123Z' }
 const item = { key: 'k', value: { a: [1] }, createdIndex: 40, modifiedIndex: 41 }
 const leader = { id: 'n2', term: 3, self: false, appUrl: null, fencingToken: 3 }
+const quick = ['--timeout', '200ms']
 let directory = ''
 
 before(async () => {
@@ -80,6 +81,51 @@ describe('a command asks the API', () => {
       { path: '/v1/commands', query: { wait: 'committed', timeout: '500ms' }, body: 'null' },
       'Committed at index 42, term 3\n',
     ],
+    [
+      ['propose', '1', '--key', 'order-7'],
+      always(200, { ...place, result: null, duplicate: true }),
+      { path: '/v1/commands', body: '1' },
+      'Applied at index 42, term 3, when it was proposed under this key before: null\n',
+    ],
+    [
+      ['transfer', 'n2'],
+      always(200, { leader }),
+      { method: 'POST', path: '/v1/leader/transfer', body: '{"to":"n2"}', query: { timeout: '10000ms' } },
+      'n2 leads in term 3\n',
+    ],
+    [
+      ['transfer', '--timeout', '1s'],
+      always(200, { leader: { ...leader, self: true } }),
+      { path: '/v1/leader/transfer', body: '{}', query: { timeout: '1000ms' } },
+      'n2 (this node) leads in term 3\n',
+    ],
+    [
+      ['members'],
+      always(200, { members: [member('n1'), member('n2', { matchIndex: 7, lag: 0 })] }),
+      { method: 'GET', path: '/v1/members' },
+      `MEMBER  ROLE    ADDRESS          REACHABLE  MATCH  LAG
+n1      voter   n1.example:4000  this node  -      -
+n2      leader  n2.example:4000  yes        7      0
+`,
+    ],
+    [
+      ['skip', '41'],
+      always(200, place),
+      { method: 'POST', path: '/v1/commands/41/skip' },
+      'Every node leaves the command at index 41 out: committed at index 42, term 3\n',
+    ],
+    [
+      ['list', 'a/'],
+      always(200, { items: [item, { ...item, key: 'l', value: 'ü' }], next: null }),
+      { method: 'GET', path: '/v1/kv', query: { prefix: 'a/', consistency: 'linearizable', timeout: '5000ms' } },
+      'k  {"a":[1]}\nl  "ü"\n',
+    ],
+    [
+      ['list', '--local'],
+      always(200, { items: [], next: null }),
+      { path: '/v1/kv', query: { consistency: 'local', timeout: '5000ms' } },
+      '',
+    ],
     [['get', 'a/b c'], always(200, item), { method: 'GET', path: '/v1/kv/a%2Fb%20c' }, '{"a":[1]}\n'],
     [['get', 'k', '--local'], always(200, item), { query: { consistency: 'local', timeout: '5000ms' } }, '{"a":[1]}\n'],
     [
@@ -103,6 +149,23 @@ describe('a command asks the API', () => {
       assert.deepEqual({ ...outcome.requests[0], ...request }, outcome.requests[0])
     })
   }
+
+  it('conditions and keys go as headers', async () => {
+    const set = await run(['set', 'k', '1', '--if-match', '41'], applied)
+    const create = await run(['set', 'k', '1', '--if-none-match'], applied)
+    const remove = await run(['delete', 'k', '--if-match', '41'], applied)
+    const keyed = await run(['propose', '1', '--key', 'order-7'], applied)
+    const headers = [set, create, remove, keyed].map(({ exitCode, requests }) => {
+      const [{ headers } = assert.fail()] = requests
+      return [exitCode, headers['if-match'], headers['if-none-match'], headers['idempotency-key']?.length]
+    })
+    assert.deepEqual(headers, [
+      [0, '"41"', undefined, 36],
+      [0, undefined, '*', 36],
+      [0, '"41"', undefined, 36],
+      [0, undefined, undefined, 7],
+    ])
+  })
 
   it('status prints a screen', async () => {
     const { exitCode, stdout, requests } = await run(['status'], always(200, statusOf({ leader: null })))
@@ -154,6 +217,52 @@ describe('a command asks the API', () => {
   })
 })
 
+describe('watch', () => {
+  const timestamp = place.timestamp
+  const commands = [
+    { index: 42, term: 3, timestamp, key: 'k', command: { a: [1] } },
+    { index: 44, term: 3, timestamp, bytes: 'AP8=', skipped: true },
+  ]
+  const sent = commands.map((command) => `id: ${command.index}\ndata: ${JSON.stringify(command)}\n\n`).join('')
+  // What is printed is followed by what ends the watch.
+  const answers: () => Answers = () => {
+    let streams = 0
+    return ({ path }) => {
+      if (path === '/v1/status') return { status: 200, body: statusOf({ commitIndex: 41 }) }
+      if (streams++ > 0) return { status: 410, body: { code: 'compacted', detail: 'Gone.', firstIndex: 100 } }
+      return (response) => response.writeHead(200, { 'content-type': 'text/event-stream' }).end(sent)
+    }
+  }
+
+  it('prints what is committed from now on, and over a break; what is gone from the log ends it', async () => {
+    const { exitCode, stdout, stderr, requests } = await run(['watch'], answers())
+    assert.equal(stdout, `42  3  ${timestamp}  {"a":[1]}\n44  3  ${timestamp}  (left out) bytes AP8=\n`)
+    assert.deepEqual([exitCode, stderr], [1, 'raft-sidecar: Gone; --after 99 begins with what this node still holds\n'])
+    assert.deepEqual(
+      requests.map(({ path, query }) => [path, query.after]),
+      [
+        ['/v1/status', undefined],
+        ['/v1/commands', '41'],
+        ['/v1/commands', '44'],
+      ],
+    )
+  })
+
+  it('--after says where to begin, and --json prints one line for each', async () => {
+    const { stdout, requests } = await run(['watch', '--after', '0', '--json'], answers())
+    assert.equal(requests[0]?.query.after, '0')
+    const lines = stdout.split('\n')
+    assert.deepEqual(
+      lines.slice(0, 2).map((line) => JSON.parse(line)),
+      [
+        { index: 42, term: 3, timestamp, key: 'k', traceparent: null, skipped: false, command: { a: [1] } },
+        { index: 44, term: 3, timestamp, key: null, traceparent: null, skipped: true, bytes: 'AP8=' },
+      ],
+    )
+    assert.equal(lines[2], '')
+  })
+})
+
 describe('--json prints the answer of the API on one line', () => {
   const applied = { ...place, result: { ok: true } }
   const cases: readonly (readonly [readonly string[], unknown])[] = [
@@ -164,6 +273,7 @@ describe('--json prints the answer of the API on one line', () => {
     [['get', 'k'], item],
     [['set', 'k', '1'], applied],
     [['delete', 'k'], applied],
+    [['skip', '41'], place],
   ]
   for (const [args, body] of cases) {
     it(args.join(' '), async () => {
@@ -172,9 +282,18 @@ describe('--json prints the answer of the API on one line', () => {
     })
   }
 
+  it('transfer names the leader, members are a list, and list has a line for each item', async () => {
+    const members = await run(['members', '--json'], always(200, { members: [member('n1')] }))
+    assert.equal(members.stdout, `${JSON.stringify([member('n1')])}\n`)
+    const transfer = await run(['transfer', '--json'], always(200, { leader }))
+    assert.equal(transfer.stdout, `${JSON.stringify(leader)}\n`)
+    const list = await run(['list', '--json'], always(200, { items: [item, item], next: null }))
+    assert.equal(list.stdout, `${JSON.stringify(item)}\n`.repeat(2))
+  })
+
   it('and what went wrong on standard error', async () => {
     const answers = problem(504, 'apply-pending', 'It waits.', { outcome: 'committed', index: 42, term: 3 })
-    const { exitCode, stdout, stderr } = await run(['set', 'k', '1', '--json'], answers)
+    const { exitCode, stdout, stderr } = await run(['set', 'k', '1', '--json', ...quick], answers)
     assert.deepEqual([exitCode, stdout], [6, ''])
     assert.deepEqual(JSON.parse(stderr), {
       error: {
@@ -190,6 +309,7 @@ describe('--json prints the answer of the API on one line', () => {
 
 describe('what goes wrong has an exit code and one line', () => {
   const notApplied = { outcome: 'not_applied' }
+  const here = { outcome: 'committed', index: 42, term: 3 }
   const cases: readonly (readonly [readonly string[], Answers, number, string])[] = [
     [['leader'], problem(503, 'no-leader', 'No leader.'), 1, 'No leader is known: `raft-sidecar status` says why'],
     [['set', 'k', '1'], problem(507, 'storage-full', 'The disk is full.', notApplied), 1, 'The disk is full'],
@@ -201,21 +321,47 @@ describe('what goes wrong has an exit code and one line', () => {
     ],
     [
       ['set', 'k', '1'],
-      always(200, { ...place, result: { ok: false, code: 'condition-failed', error: 'The key must not exist' } }),
+      always(200, { ...place, result: { ok: false, code: 'no-set', error: 'The key must not be set' } }),
       1,
+      'The key must not be set',
+    ],
+    [
+      ['set', 'k', '1'],
+      always(200, { ...place, result: { ok: false, code: 'condition-failed', error: 'The key must not exist' } }),
+      7,
       'The key must not exist',
     ],
     [
+      ['set', 'k', '1', '--if-match', '3'],
+      problem(412, 'condition-failed', 'Its version is 4.', { ...here, modifiedIndex: 4 }),
+      7,
+      'Its version is 4',
+    ],
+    [
       ['propose', '1'],
+      problem(422, 'command-skipped', 'It was left out.', here),
+      1,
+      'It was left out; it is committed at index 42, term 3',
+    ],
+    [
+      ['propose', '1'],
+      problem(504, 'result-unknown', 'Nobody knows.', here),
+      6,
+      'Nobody knows; it is committed at index 42, term 3',
+    ],
+    [['skip', '3'], problem(409, 'not-poison', 'It is no poison.', notApplied), 1, 'It is no poison'],
+    [['transfer', 'n9'], problem(422, 'unknown-member', 'There is no n9.'), 1, 'There is no n9'],
+    [
+      ['propose', '1', ...quick],
       problem(504, 'commit-timeout', 'Not committed in 5 s.', { outcome: 'unknown' }),
       3,
       'Not committed in 5 s; the command may yet be committed',
     ],
     [['get', 'k'], problem(404, 'key-not-found', 'No key.'), 4, 'There is no key "k"'],
-    [['get', 'k'], problem(504, 'read-timeout', 'No majority answered.'), 1, 'No majority answered'],
+    [['get', 'k', ...quick], problem(504, 'read-timeout', 'No majority answered.'), 1, 'No majority answered'],
     [['delete', 'k'], always(200, { ...place, result: { ok: true, existed: false } }), 4, 'There is no key "k"'],
     [
-      ['propose', '1'],
+      ['propose', '1', ...quick],
       problem(504, 'apply-pending', 'It waits.', { outcome: 'committed', index: 42, term: 3 }),
       6,
       'It waits; it is committed at index 42, term 3, and will be applied',
@@ -231,7 +377,14 @@ describe('what goes wrong has an exit code and one line', () => {
   it('a sidecar that is not there: 5, whatever was asked', async () => {
     const { url, close } = await startFakeSidecar(() => null)
     await close()
-    for (const args of [['status'], ['leader'], ['get', 'k'], ['set', 'k', '1']]) {
+    for (const args of [
+      ['status'],
+      ['leader'],
+      ['get', 'k'],
+      ['set', 'k', '1'],
+      ['watch'],
+      ['watch', '--after', '0'],
+    ]) {
       const { exitCode, stderr } = await runAt(url, args)
       assert.equal(exitCode, 5)
       assert.match(
@@ -242,10 +395,10 @@ describe('what goes wrong has an exit code and one line', () => {
   })
 
   it('a connection that breaks: 3 for a proposal, 5 for a read', async () => {
-    const proposal = await run(['propose', '1'], () => null)
+    const proposal = await run(['propose', '1', ...quick], () => null)
     assert.equal(proposal.exitCode, 3)
     assert.match(proposal.stderr, /; the command may yet be committed\n$/)
-    assert.equal((await run(['get', 'k'], () => null)).exitCode, 5)
+    assert.equal((await run(['get', 'k', ...quick], () => null)).exitCode, 5)
   })
 
   it('a setting that is wrong: 78', async () => {
@@ -287,6 +440,11 @@ describe('a wrong command line ends with 2 and says what would do', () => {
       /^raft-sidecar: The number 12345678901234567890 would be rounded on its way/,
     ],
     [['propose', '{"a":"1e999","b":1e999}'], /^raft-sidecar: The number 1e999 would be rounded/],
+    [['set', 'k', '1', '--if-match', '3', '--if-none-match'], /Give either --if-match or --if-none-match\n$/],
+    [['set', 'k', '1', '--if-match', 'x'], /Give the index of an entry, from 1 on\./],
+    [['skip', '0'], /Give the index of an entry, from 1 on\./],
+    [['watch', '--after', '-1'], /Give the index of an entry, or 0\./],
+    [['propose', '1', '--key', 'a b'], /Give 1 to 255 visible ASCII characters\./],
     [['run', 'now'], /too many arguments/],
   ]
   for (const [args, complaint] of cases) {
@@ -321,6 +479,11 @@ describe('help and version', () => {
       'run',
       'status',
       'leader',
+      'transfer',
+      'members',
+      'watch',
+      'skip',
+      'list',
       'propose',
       'get',
       'set',

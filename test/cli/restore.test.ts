@@ -9,10 +9,12 @@ import { loadConfig } from '../../src/config.ts'
 import { foundingDigest } from '../../src/peers/founding-digest.ts'
 import { lockDirectory } from '../../src/storage/directory-lock.ts'
 import { nodeDisk } from '../../src/storage/node-disk.ts'
-import { encodeSnapshot, founding, open, readSnapshot, snapshotHeader } from '../storage/storage-kit.ts'
+import { encodeSnapshot, founding, open, readLedger, readSnapshot, snapshotHeader } from '../storage/storage-kit.ts'
 import { type Outcome, runAt } from './command-line.ts'
 
-const backup = encodeSnapshot(snapshotHeader(40, 7), [Buffer.from('state at 40')])
+const backup = encodeSnapshot(snapshotHeader(40, 7), [Buffer.from('state at 40')], 'orders', [
+  Buffer.from('keys at 40'),
+])
 const members = 'n1=10.0.0.1:4000,n2=10.0.0.2:4000'
 
 interface Machine {
@@ -65,6 +67,7 @@ Restore the same backup with the same MEMBERS on each of them, then start them; 
   assert.deepEqual(storage.identity.foundingConfiguration, configuration)
   assert.deepEqual(storage.recovered.configurations, [{ index: 40, configuration }])
   assert.deepEqual(await readSnapshot(storage), { id: '7/40', body: 'state at 40' })
+  assert.equal(await readLedger(storage), 'keys at 40')
   await storage.close()
 })
 

@@ -1,5 +1,6 @@
 // The status of a healthy follower of three, to be changed by each test.
 
+import { diagnose } from '../../src/api/diagnosis.ts'
 import type { StatusResponse } from '../../src/api/schemas.ts'
 
 type MemberResponse = StatusResponse['members'][number]
@@ -20,7 +21,7 @@ export function member(id: string, change: Partial<MemberResponse> = {}): Member
 }
 
 export function statusOf(change: Partial<StatusResponse> = {}): StatusResponse {
-  return {
+  const status: Omit<StatusResponse, 'diagnosis'> = {
     cluster: 'orders',
     version: '0.1.0',
     id: 'n1',
@@ -42,8 +43,10 @@ export function statusOf(change: Partial<StatusResponse> = {}): StatusResponse {
     isStorageFull: false,
     applierBlocked: null,
     observerBlocked: null,
+    poison: null,
     uptimeMs: 3_723_000,
     checks: [{ name: 'leader', ok: true, why: null }],
     ...change,
   }
+  return { ...status, diagnosis: diagnose(status) }
 }

@@ -83,6 +83,9 @@ export class NodeKit {
       observer: { event: (event) => this.events.push(event) },
       raft: {
         ...testTimings,
+        leaseReads: false,
+        maxClockDriftPpm: 500,
+        waitsAfterRestart: false,
         maxInFlightMessages: 1,
         maxMessageBytes: 64 * 1024,
         maxUncommittedBytes: 1024 * 1024,
@@ -248,10 +251,11 @@ export function matched(fields: {
   readonly term: number
   readonly matchIndex: number
   readonly round?: number
+  readonly leaseMs?: number
   readonly isStorageFull?: boolean
 }) {
-  const defaults = { type: 'AppendEntriesResponse', to: 'n1', round: 0, isStorageFull: false, success: true } as const
-  return { ...defaults, ...fields }
+  const defaults = { to: 'n1', round: 0, leaseMs: 0, isStorageFull: false } as const
+  return { type: 'AppendEntriesResponse', success: true, ...defaults, ...fields } as const
 }
 
 /** A command as the leader of the term would append it. */

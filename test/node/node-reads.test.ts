@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { appendEntries } from '../raft/entries.ts'
-import { command, follower, leader, tickMs, timeoutMs } from './node-kit.ts'
+import { command, follower, leader, matched, type NodeKit, testTimings, tickMs, timeoutMs } from './node-kit.ts'
 import { watch } from './watched.ts'
 
 test('A read is answered once the quorum has confirmed the leader and this node has applied so far', async () => {
@@ -58,4 +58,74 @@ test('A wait for an index is over when it is applied', async () => {
   assert.deepEqual([waiting.state, further.state], ['resolved', 'pending'])
   await kit.advance(timeoutMs + tickMs)
   assert.equal(further.state, 'index-not-reached')
+})
+
+/** n2 answers the next heartbeat with a promise, which is counted from when that was sent. */
+async function promised(kit: NodeKit, leaseMs: number): Promise<void> {
+  await kit.advance(testTimings.heartbeatIntervalMs)
+  const sent = kit.sent('AppendEntries').findLast(({ to }) => to === 'n2')
+  assert(sent !== undefined, 'n2 was sent no heartbeat')
+  const { term, round, prev } = sent
+  await kit.receive(matched({ from: 'n2', term, round, matchIndex: prev.index, leaseMs }))
+  kit.forget()
+}
+
+test('Under a lease a read is answered without a round trip, once this node has applied so far', async () => {
+  const kit = await leader({ raft: { leaseReads: true } })
+  watch(kit.node.proposeCommitted(command(), timeoutMs))
+  await kit.settle()
+  await kit.answer('n2')
+  await promised(kit, testTimings.electionTimeoutMinMs)
+  const barrier = watch(kit.node.readBarrier(timeoutMs, 'lease'))
+  await kit.settle()
+  assert.equal(barrier.state, 'pending')
+  await kit.apply()
+  assert.equal(barrier.value, 2, 'and nobody has answered anything since')
+  const again = watch(kit.node.readBarrier(timeoutMs, 'lease'))
+  await kit.microtasks()
+  assert.equal(again.value, 2, 'at once')
+})
+
+test('A lease is judged by the clock of the moment in which the read is asked for, not by that of the last turn', async () => {
+  const kit = await leader({ raft: { leaseReads: true } })
+  await promised(kit, testTimings.electionTimeoutMinMs)
+  await kit.apply()
+  kit.clock.nowMs += testTimings.electionTimeoutMinMs
+  const barrier = watch(kit.node.readBarrier(timeoutMs, 'lease'))
+  await kit.microtasks()
+  assert.equal(barrier.state, 'pending')
+})
+
+for (const [who, mode, setup] of [
+  ['who did not ask for it', 'read-index', { raft: { leaseReads: true } }],
+  ['a node without LEASE_READS', 'lease', {}],
+] as const) {
+  test(`A lease is of no use to ${who}: the quorum is asked`, async () => {
+    const kit = await leader(setup)
+    await promised(kit, testTimings.electionTimeoutMinMs)
+    await kit.apply()
+    const barrier = watch(kit.node.readBarrier(timeoutMs, mode))
+    await kit.settle()
+    assert.equal(barrier.state, 'pending')
+    await kit.answer('n2')
+    assert.equal(barrier.value, 1)
+  })
+}
+
+test('Without a lease, a read that asked for one is put to the leader as any other', async () => {
+  const kit = await follower({ raft: { leaseReads: true } })
+  watch(kit.node.readBarrier(timeoutMs, 'lease'))
+  await kit.settle()
+  assert.deepEqual(
+    kit.sent('ReadIndexRequest').map(({ to }) => to),
+    ['n2'],
+  )
+})
+
+test('A node that was stopped answers no read, by lease or not', async () => {
+  const kit = await leader({ voters: ['n1'], raft: { leaseReads: true } })
+  await kit.node.stop(0)
+  const barrier = watch(kit.node.readBarrier(timeoutMs, 'lease'))
+  await kit.microtasks()
+  assert.equal(barrier.state, 'shutting-down')
 })

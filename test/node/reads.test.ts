@@ -61,19 +61,57 @@ test('The numbers of the questions go on from a random start, so that answers to
   assert.equal(waiting.state, 'pending')
 })
 
-test('An answer to a question that was put again since answers nobody', async () => {
+test('A late answer to a question that was put again since is one for those who had asked it, and for nobody else', async () => {
   const reads = newReads()
-  const waiting = barrier(reads)
+  const first = barrier(reads)
   const older = ask(reads)
+  const second = barrier(reads)
   reads.repeat()
-  reads.answered(older, 3, 3)
   const newer = ask(reads)
   reads.answered(older, 3, 3)
   await settled()
-  assert.equal(waiting.state, 'pending')
+  assert.deepEqual([first.value, second.state], [3, 'pending'])
+  reads.answered(older, 4, 4)
+  await settled()
+  assert.equal(second.state, 'pending')
+  const third = barrier(reads)
+  assert.equal(reads.takeQuestion(0), null, 'the newer one is still under way')
   reads.answered(newer, 5, 5)
   await settled()
-  assert.equal(waiting.value, 5)
+  assert.deepEqual([second.value, third.state], [5, 'pending'])
+  reads.answered(ask(reads), 6, 6)
+  await settled()
+  assert.equal(third.value, 6)
+})
+
+test('Where every answer takes longer than the patience for it, everybody is answered all the same', async () => {
+  const reads = newReads()
+  const tripMs = 2.5 * repeatAfterMs
+  const underWay: { readonly readId: number; readonly atMs: number }[] = []
+  const waiting: Watched<number>[] = []
+  for (let nowMs = 0; nowMs < 3000; nowMs += 50) {
+    if (nowMs < 1500) waiting.push(barrier(reads, nowMs))
+    reads.tick(nowMs, true, 0)
+    const readId = reads.takeQuestion(nowMs)
+    if (readId !== null) underWay.push({ readId, atMs: nowMs + tripMs })
+    while (underWay[0] !== undefined && underWay[0].atMs <= nowMs) reads.answered(underWay.shift()?.readId ?? 0, 1, 1)
+  }
+  await settled()
+  assert(waiting.every(({ state }) => state === 'resolved'))
+  assert.equal(reads.takeQuestion(3000), null)
+})
+
+test('A question whose askers are all answered by an older one holds nobody up', async () => {
+  const reads = newReads()
+  barrier(reads)
+  const older = ask(reads)
+  reads.repeat()
+  ask(reads)
+  reads.answered(older, 3, 3)
+  const next = barrier(reads)
+  reads.answered(ask(reads), 4, 4)
+  await settled()
+  assert.equal(next.value, 4)
 })
 
 test('A second answer to the same question answers nobody', async () => {
@@ -138,6 +176,18 @@ test('The answer waits until this node has applied it', async () => {
   reads.applied(12)
   await settled()
   assert.deepEqual([waiting.value, next.state], [10, 'pending'])
+})
+
+test('A read at an index that is known waits for no answer, only until that is applied', async () => {
+  const reads = newReads()
+  const there = watch(reads.barrierAt(5, 5, 0, timeoutMs))
+  const ahead = watch(reads.barrierAt(7, 5, 0, timeoutMs))
+  const late = watch(reads.barrierAt(9, 5, 0, timeoutMs))
+  assert.equal(reads.takeQuestion(0), null)
+  reads.applied(7)
+  reads.tick(timeoutMs, true, 7)
+  await settled()
+  assert.deepEqual([there.value, ahead.value, late.state], [5, 7, 'read-timeout'])
 })
 
 test('A wait for an index is over when it is applied, at once when it is already', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { pack, unpack } from 'msgpackr'
 import { type Frame, frame, frameBytes } from '../../src/peers/frames.ts'
 import { encodeHello, encodeRefusal, type Greeting, type Identity } from '../../src/peers/handshake.ts'
 import { packHeader } from '../../src/peers/header.ts'
@@ -16,9 +17,16 @@ import {
   withBench,
 } from './peer-kit.ts'
 
-/** A greeting as version 3 might have it. */
-function helloOfVersion3(): Frame {
-  return frame(packHeader([0, 'raft-sidecar', 3, 'anything', true]))
+/** A greeting as version 4 might have it. */
+function helloOfVersion4(): Frame {
+  return frame(packHeader([0, 'raft-sidecar', 4, 'anything', true]))
+}
+
+/** As version 2 had it, which is how this version has it, too. */
+function helloOfVersion2(): Frame {
+  const { header } = encodeHello(hello('b', 'a'))
+  const fields: unknown[] = unpack(header)
+  return frame(pack(fields.with(2, 2)))
 }
 
 /** As version 1 had it. */
@@ -27,7 +35,8 @@ function helloOfVersion1(): Frame {
 }
 
 const wrong: readonly (readonly [code: string, greeting: Frame])[] = [
-  ['protocol-version', helloOfVersion3()],
+  ['protocol-version', helloOfVersion4()],
+  ['protocol-version', helloOfVersion2()],
   ['protocol-version', helloOfVersion1()],
   ['cluster', encodeHello(hello('b', 'a', { cluster: 'other' }))],
   ['own-id', encodeHello(hello('a', 'a'))],
@@ -58,6 +67,19 @@ describe('a caller', () => {
         assert.equal(a.lines.filter((line) => line.startsWith('Refused') && line.includes(`(${code})`)).length, 1)
       }))
   }
+
+  test('of another version is told both versions, and what to do', () =>
+    withBench(async (bench) => {
+      const a = await listener(bench)
+      const peer = new HandPeer(await bench.dial(a.address))
+      peer.say(helloOfVersion2())
+      await until(() => peer.ended, 'the connection is closed')
+      const [greeting] = peer.greetings
+      assert.equal(
+        greeting?.type === 'refused' && greeting.refusal.sentence,
+        'it speaks protocol 2, this node speaks 3: run the same release on every node',
+      )
+    }))
 
   test('is accepted when only one side knows the founding', () =>
     withBench(async (bench) => {
@@ -113,7 +135,7 @@ describe('a caller', () => {
 // Each waits out the slow end of the backoff: side by side they take a second.
 describe('an answer', { concurrency: true }, () => {
   const answers: readonly (readonly [code: string, answer: Frame, line: RegExp])[] = [
-    ['protocol-version', helloOfVersion3(), /^Refused what answers for b .*\(protocol-version\)/],
+    ['protocol-version', helloOfVersion4(), /^Refused what answers for b .*\(protocol-version\)/],
     ['cluster', encodeHello(hello('b', 'a', { cluster: 'other' })), /^Refused what answers for b .*\(cluster\)/],
     ['wrong-node', encodeHello(hello('c', 'a')), /^Refused what answers for b .*\(wrong-node\)/],
     ['founding', encodeHello(hello('b', 'a', { foundingDigest: '02' })), /\(founding\)/],

@@ -283,6 +283,8 @@ export function entry(index: number, term: number, payload: Uint8Array = new Uin
     timestampMs: 1_700_000_000_000,
     origin: 7,
     sequence: index,
+    key: null,
+    traceparent: null,
     payload,
   })
 }

@@ -6,7 +6,7 @@ import { Acquaintances } from '../../src/node/acquaintances.ts'
 import type { Standing } from '../../src/node/ports.ts'
 import { encodeMessage } from '../../src/peers/codec.ts'
 import { frame, frameBytes } from '../../src/peers/frames.ts'
-import { encodeHello, encodeRefusal } from '../../src/peers/handshake.ts'
+import { encodeHello, encodeRefusal, protocolVersion } from '../../src/peers/handshake.ts'
 import { packHeader } from '../../src/peers/header.ts'
 import {
   type Bench,
@@ -270,7 +270,7 @@ describe('what a node shows', () => {
       assert.deepEqual(refusals(peer), ['hello'])
     }))
 
-  const start = [0, 'raft-sidecar', 2, 'test', 'b', 'a', null, null] as const
+  const start = [0, 'raft-sidecar', protocolVersion, 'test', 'b', 'a', null, null] as const
   const garbage: readonly (readonly [name: string, fields: readonly (string | number | boolean | null)[]])[] = [
     ['an unknown channel', ['bulk', 'b-1', 1, 'run', null, 1, 1]],
     ['a channel that is no text', [1, 'b-1', 1, 'run', null, 1, 1]],

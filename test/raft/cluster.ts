@@ -1,5 +1,5 @@
 // Several Raft nodes, the messages between them in the test's hand (deliver, drop, duplicate, reorder, partition), their disks, and one
-// clock that moves only when told. Every step of every node is held against the invariants.
+// clock that moves only when told, at a rate of its own on each node if so wanted. Every step of every node is held against the invariants.
 
 import assert from 'node:assert/strict'
 import type { NodeId } from '../../src/raft/entry.ts'
@@ -9,13 +9,17 @@ import type { RaftOptions } from '../../src/raft/state.ts'
 import { proposal } from './entries.ts'
 import { Invariants } from './invariants.ts'
 import { Random } from './random.ts'
-import { TestNode, type Transfer, testTimings } from './test-node.ts'
+import { type TestClock, TestNode, type Transfer, testTimings } from './test-node.ts'
 
 export interface ClusterSetup {
   readonly voters: number
   readonly learners?: number
   readonly seed?: number
   readonly options?: Partial<RaftOptions>
+  /** Of single nodes, on top of those of all. */
+  readonly optionsOf?: Readonly<Record<NodeId, Partial<RaftOptions>>>
+  /** How fast the clock of a node runs; as the cluster's unless it is given. */
+  readonly clockRates?: Readonly<Record<NodeId, number>>
   /** What a node starts with. */
   readonly snapshots?: Readonly<Record<NodeId, SnapshotMetadata>>
   /** The terms of the entries that a node starts with, behind its snapshot. */
@@ -60,9 +64,9 @@ export class Cluster {
         log,
         ...(snapshot === undefined ? {} : { snapshot }),
         currentTerm: setup.currentTerms?.[id] ?? log.at(-1) ?? snapshot?.lastIncluded.term ?? 0,
-        options,
+        options: { ...options, ...setup.optionsOf?.[id] },
         random,
-        clock: this.clock,
+        clock: setup.clockRates === undefined ? this.clock : new DriftingClock(this.clock, setup.clockRates[id] ?? 1),
         watcher: this.invariants,
       })
       this.nodes.set(id, node)
@@ -232,8 +236,23 @@ export class Cluster {
     this.node(id).crash(torn)
   }
 
-  restart(id: NodeId): void {
-    this.node(id).restart()
+  restart(id: NodeId, changed: Partial<RaftOptions> = {}): void {
+    this.node(id).restart(changed)
+  }
+}
+
+/** Shows the time of the cluster at a rate of its own. */
+class DriftingClock {
+  readonly #true: TestClock
+  readonly #rate: number
+
+  constructor(trueClock: TestClock, rate: number) {
+    this.#true = trueClock
+    this.#rate = rate
+  }
+
+  get nowMs(): number {
+    return this.#true.nowMs * this.#rate
   }
 }
 

@@ -30,6 +30,8 @@ export class Invariants implements Watcher {
   /** How many times a log began anew behind a snapshot that another node had sent. */
   installs = 0
   compactions = 0
+  /** How many times it was looked, and a node held a lease. */
+  leases = 0
   readonly #nodes: ReadonlyMap<NodeId, TestNode>
   readonly #voters: readonly NodeId[]
   readonly #leaders = new Map<number, NodeId>()
@@ -82,6 +84,7 @@ export class Invariants implements Watcher {
     this.#checkLogMatching(node, now)
     this.#checkCommitted(node, now)
     this.#seen.set(node.id, now)
+    this.#checkLeases()
   }
 
   /** Whatever is on the disks now: what was committed would survive if every node crashed. */
@@ -171,6 +174,19 @@ export class Invariants implements Watcher {
     for (const [index, term] of this.#committed.entries()) {
       if (index < now.base.index) continue
       assert.equal(termAt(now, index), term, `Leader ${node.id} of term ${now.term} lacks committed entry ${index}`)
+    }
+  }
+
+  /** Whoever would answer a read by its lease now knows of everything that anybody has committed by now. */
+  #checkLeases(): void {
+    for (const { id, alive, raft, clock } of this.#nodes.values()) {
+      const index = alive ? raft.leaseReadIndex(clock.nowMs) : null
+      if (index === null) continue
+      this.leases++
+      assert(
+        index >= this.committedIndex,
+        `${id} answers by its lease at ${index}, and ${this.committedIndex} is committed`,
+      )
     }
   }
 

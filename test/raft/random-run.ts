@@ -2,9 +2,12 @@
 // and answer reads. Each seed draws its own mix of faults.
 
 import assert from 'node:assert/strict'
+import type { NodeId } from '../../src/raft/entry.ts'
+import type { Received } from '../../src/raft/messages.ts'
+import type { RaftOptions } from '../../src/raft/state.ts'
 import { Cluster } from './cluster.ts'
 import { Random } from './random.ts'
-import type { TestNode } from './test-node.ts'
+import { type TestNode, testTimings } from './test-node.ts'
 
 const maxUnderWay = 60
 
@@ -15,16 +18,21 @@ export interface RunSummary {
   readonly truncations: number
   readonly compactions: number
   readonly installs: number
+  /** How many times it was looked, and a leader held a lease. */
+  readonly leases: number
 }
 
 type Action = (random: Random, cluster: Cluster) => void
 
 export function randomRun(seed: number, steps: number): RunSummary {
   const random = new Random(seed)
+  // Drawn apart: a run without leases is what it was before there were any.
+  const leases = drawLeases(new Random(seed + 2_000_003))
   const cluster = new Cluster({
     voters: random.pick([3, 3, 3, 5, 5, 1, 2]),
     learners: random.chance(0.2) ? 1 : 0,
     seed: seed + 1_000_003,
+    ...leases,
     // In some runs entries leave memory at once, so that lagging followers are served from disk, or the window is tiny.
     options: {
       maxCachedBytes: random.pick([0, 40, 1_000_000]),
@@ -33,6 +41,7 @@ export function randomRun(seed: number, steps: number): RunSummary {
       maxUncommittedBytes: random.pick([64, 1_000_000]),
       // So few entries stay behind a snapshot that the next follower to lag needs one.
       maxLogEntries: random.pick([0, 0, 1, 5, 1_000_000]),
+      ...leases?.options,
     },
   })
   const counts = { crashes: 0 }
@@ -45,6 +54,7 @@ export function randomRun(seed: number, steps: number): RunSummary {
     [1, 50, 1500],
   ])
   const actions = drawMix(random, counts)
+  if (leases !== null) actions.push(...new Array<Action>(2 + random.integer(6)).fill(usurp))
   for (let step = 0; step < steps; step++) {
     if (random.chance(0.2)) cluster.advance(random.pick(pace))
     random.pick(actions)(random, cluster)
@@ -52,8 +62,25 @@ export function randomRun(seed: number, steps: number): RunSummary {
   }
   heal(random, cluster)
   const highestTerm = Math.max(...[...cluster.nodes.values()].map((node) => node.raft.currentTerm))
-  const { committedIndex, truncations, compactions, installs } = cluster.invariants
-  return { committed: committedIndex, highestTerm, truncations, compactions, installs, ...counts }
+  const { committedIndex, truncations, compactions, installs, leases: held } = cluster.invariants
+  return { committed: committedIndex, highestTerm, truncations, compactions, installs, leases: held, ...counts }
+}
+
+const nodeIds: readonly NodeId[] = ['n1', 'n2', 'n3', 'n4', 'n5', 'n6']
+
+/** In half of the runs most nodes promise and count, and the clock of each is as far from true as it may be, or somewhere between. */
+function drawLeases(random: Random) {
+  if (random.chance(0.5)) return null
+  const maxClockDriftPpm = random.pick([500, 20_000, 100_000])
+  const drift = maxClockDriftPpm / 1_000_000
+  const rate = () => 1 + drift * random.pick([-1, 0, 1, 2 * random.next() - 1])
+  const options: Partial<RaftOptions> = { waitsAfterRestart: true, maxClockDriftPpm }
+  const leaseReads = () => ({ leaseReads: random.chance(0.85) })
+  return {
+    options,
+    optionsOf: Object.fromEntries(nodeIds.map((id) => [id, leaseReads()])),
+    clockRates: Object.fromEntries(nodeIds.map((id) => [id, rate()])),
+  }
 }
 
 /** A list from which each step picks; how often an action stands in it is how likely it is. */
@@ -253,6 +280,50 @@ function crashOrRestart(random: Random, cluster: Cluster): void {
   const node = random.pick([...cluster.nodes.values()])
   if (node.alive) cluster.crash(node.id, random.chance(0.3) ? random.next() : 0)
   else cluster.restart(node.id)
+}
+
+/** Nobody hears the leader any more, though it may hear the others, and these do all they can to replace it while it may still hold its lease. */
+function usurp(random: Random, cluster: Cluster): void {
+  burst(random, cluster)
+  const old = cluster.leader()
+  if (old === null) return
+  const others = cluster.voters.filter((id) => id !== old.id)
+  cluster.advance(testTimings.heartbeatIntervalMs * 1.2)
+  cluster.tick(old.id)
+  if (random.chance(0.3)) transfer(random, cluster)
+  deliverAll(cluster, ({ from }) => from === old.id)
+  if (random.chance(0.5)) deliverAll(cluster, ({ to }) => to === old.id)
+  for (const id of others) {
+    cluster.cut(old.id, id)
+    const node = cluster.node(id)
+    if (random.chance(0.3)) {
+      cluster.crash(id)
+      cluster.restart(id, random.chance(0.3) ? { leaseReads: random.chance(0.5) } : {})
+    } else if (node.alive && random.chance(0.8)) node.step({ type: 'peerDown', id: old.id })
+  }
+  cluster.collect()
+  // Answers that were a long time on the way.
+  cluster.advance(random.pick([0, random.integer(testTimings.electionTimeoutMinMs)]))
+  deliverAll(cluster, ({ to }) => to === old.id)
+  for (let n = random.integer(40); n > 0; n--) {
+    cluster.advance(random.pick([0, 5, 20, 100]))
+    cluster.tick(...others.filter(() => random.chance(0.7)))
+    for (let hops = random.integer(6); hops > 0; hops--) {
+      deliverAll(cluster, ({ from, to }) => from !== old.id && to !== old.id)
+      for (const id of others) if (random.chance(0.8)) cluster.node(id).completeSave()
+      cluster.collect()
+    }
+    const heir = cluster.leader()
+    if (heir !== null && heir !== old && random.chance(0.5)) cluster.propose(heir.id)
+  }
+  if (random.chance(0.7)) cluster.heal()
+}
+
+/** What is under way now, and not what comes of it. */
+function deliverAll(cluster: Cluster, isMeant: (message: Received) => boolean): void {
+  const meant = cluster.network.filter(isMeant)
+  cluster.network = cluster.network.filter((message) => !meant.includes(message))
+  for (const message of meant) cluster.deliver(message)
 }
 
 /** Everybody has lost the leader, and one moves first. */

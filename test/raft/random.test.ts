@@ -31,4 +31,5 @@ test('Random histories keep every invariant, and heal', () => {
   assert(total((summary) => summary.truncations) > seeds / 4, 'Too few logs were truncated')
   assert(total((summary) => summary.compactions) > seeds * 2, 'Too few logs were compacted')
   assert(total((summary) => summary.installs) > seeds / 4, 'Too few snapshots were installed')
+  assert(total((summary) => summary.leases) > seeds * 50, 'Too few leases were held')
 })

@@ -58,6 +58,7 @@ test('A refused AppendEntries confirms leadership as well as an accepted one', (
     to: 'n1',
     term: 1,
     round,
+    leaseMs: 0,
     isStorageFull: false,
     success: false,
     rejectedIndex: 1,

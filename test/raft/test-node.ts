@@ -73,6 +73,8 @@ export class TestNode {
   snapshotting: SnapshotMetadata | null = null
   configurations: IndexedConfiguration[] = []
   readonly #setup: TestNodeSetup
+  /** Changed by a restart. */
+  #options: Partial<RaftOptions>
   #promises: { readonly after: number; readonly message: Message }[] = []
   #savedId = 0
 
@@ -80,6 +82,7 @@ export class TestNode {
     const { id = 'n1', voters = ['n1', 'n2', 'n3'], learners = [], log = [] } = setup
     this.id = id
     this.#setup = setup
+    this.#options = setup.options ?? {}
     this.clock = setup.clock ?? { nowMs: 0 }
     const { snapshot = null } = setup
     const { term, index } = snapshot?.lastIncluded ?? { term: 0, index: 0 }
@@ -95,12 +98,16 @@ export class TestNode {
       encodeEntry,
       random: this.#setup.random ?? new Random(1).next,
       ...testTimings,
+      leaseReads: false,
+      maxClockDriftPpm: 500,
+      // The tests begin in the middle of things: only those of leases wait.
+      waitsAfterRestart: false,
       maxInFlightMessages: 4,
       maxMessageBytes: 64 * 1024,
       maxUncommittedBytes: 1024 * 1024,
       maxLogEntries: 1000,
       maxCachedBytes: 1024 * 1024,
-      ...this.#setup.options,
+      ...this.#options,
     }
     return new Raft(options, this.clock.nowMs)
   }
@@ -117,7 +124,7 @@ export class TestNode {
   }
 
   tick(afterMs = 0): void {
-    this.clock.nowMs += afterMs
+    if (afterMs !== 0) this.clock.nowMs += afterMs
     this.step({ type: 'tick' })
   }
 
@@ -243,7 +250,8 @@ export class TestNode {
     this.#savedId = 0
   }
 
-  restart(): void {
+  restart(changed: Partial<RaftOptions> = {}): void {
+    this.#options = { ...this.#options, ...changed }
     this.raft = this.#start()
     this.alive = true
     this.#setup.watcher?.restarted(this)

@@ -141,7 +141,7 @@ async function grown() {
   const opened = await open(disk.mount())
   for (let from = 1; from <= 40; from += 4) await opened.save(entries(from, from + 3, from < 20 ? 1 : 2, 300), at(2))
   const configuration = { index: 3, configuration: { members: [] } }
-  await opened.storage.takeSnapshot(snapshotHeader(30, 2, { configuration }), pieces('state'))
+  await opened.storage.takeSnapshot(snapshotHeader(30, 2, { configuration }), pieces(), pieces('state'))
   return { disk, ...opened }
 }
 
@@ -174,7 +174,7 @@ test('entries that were compacted are not read from then on, and their segments 
 
 test('a log may be compacted through its very last entry, and goes on', async () => {
   const { disk, storage, save } = await grown()
-  await storage.takeSnapshot(snapshotHeader(40, 2), pieces('state'))
+  await storage.takeSnapshot(snapshotHeader(40, 2), pieces(), pieces('state'))
   storage.compact({ index: 40, term: 2 })
   await storage.close()
   assert(segments(disk).length <= 3)
@@ -289,7 +289,7 @@ test('the first batches that are left may have been replaced by later ones that 
   await first.save(entries(11, 16, 1, 300))
   await first.save(entries(9, 12, 2, 300), at(2))
   await first.save(entries(13, 40, 2, 300))
-  await first.storage.takeSnapshot(snapshotHeader(30, 2), pieces('state'))
+  await first.storage.takeSnapshot(snapshotHeader(30, 2), pieces(), pieces('state'))
   assert(segments(disk).includes(1))
   first.storage.compact({ index: 12, term: 2 })
   await first.storage.close()

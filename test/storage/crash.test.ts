@@ -21,6 +21,7 @@ import {
   open,
   pieces,
   readAll,
+  readLedger,
   readSnapshot,
   receive,
   seeded,
@@ -50,7 +51,15 @@ function step(list: readonly Entry[], hardState: HardState | null = null, snapsh
 }
 
 function received(index: number, term: number): Encoded {
-  return encodeSnapshot(snapshotHeader(index, term), [Buffer.from(`state at ${index} `), Buffer.alloc(900, '.')])
+  return encodeSnapshot(snapshotHeader(index, term), stateAt(index), 'orders', ledgerAt(index))
+}
+
+function stateAt(index: number): Buffer[] {
+  return [Buffer.from(`state at ${index} `), Buffer.alloc(900, '.')]
+}
+
+function ledgerAt(index: number): Buffer[] {
+  return [Buffer.from(`ledger at ${index} `), Buffer.alloc(600, '-')]
 }
 
 interface Act {
@@ -187,14 +196,15 @@ async function follow(machine: MemoryDisk, run: Run): Promise<void> {
 }
 
 function takeSnapshot({ storage }: Opened, { index, term }: EntryId): Promise<unknown> {
-  return storage.takeSnapshot(snapshotHeader(index, term), pieces(`state at ${index} `, Buffer.alloc(900, '.')))
+  return storage.takeSnapshot(snapshotHeader(index, term), pieces(...ledgerAt(index)), pieces(...stateAt(index)))
 }
 
 async function stateOf({ storage }: Opened): Promise<State> {
   const { hardState, snapshot, base } = storage.recovered
   const id = snapshot?.lastIncluded ?? null
   const read = await readSnapshot(storage)
-  assert.equal(read?.body ?? null, id && `state at ${id.index} ${'.'.repeat(900)}`)
+  assert.equal(read?.body ?? null, id && Buffer.concat(stateAt(id.index)).toString())
+  assert.equal(await readLedger(storage), id && Buffer.concat(ledgerAt(id.index)).toString())
   return { hardState, snapshot: id, base, log: ids(await readAll(storage)) }
 }
 

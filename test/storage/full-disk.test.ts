@@ -423,7 +423,7 @@ test('a snapshot that has no room is refused, tried again in the room of the res
   for (let index = 1; index <= 12; index++) await save(entries(index, index, 1, 1016))
   await untilInTime(time, () => machine.files().has(`${directory}/${segmentName(5)}`))
   const take = (index: number) =>
-    storage.takeSnapshot(snapshotHeader(index, 1), pieces(Buffer.alloc(2.5 * segmentBytes)))
+    storage.takeSnapshot(snapshotHeader(index, 1), pieces('ledger'), pieces(Buffer.alloc(2.5 * segmentBytes)))
   machine.capacityBytes = sizeOf(machine) + segmentBytes
   await assert.rejects(take(12), StorageFullError)
   assert.equal(storage.isFull, true)
@@ -482,7 +482,7 @@ test('a snapshot that hangs delays no save, and no next segment', async () => {
   const { save, storage } = await openWhole(machine)
   await save(entries(1, 1, 1, 1016), term1)
   const held = hold(machine, ({ path }) => path.includes('.snapshot'))
-  void storage.takeSnapshot(snapshotHeader(1, 1), pieces('state'))
+  void storage.takeSnapshot(snapshotHeader(1, 1), pieces(), pieces('state'))
   await until(() => held.held === 1)
   for (let index = 2; index <= last; index++) await save(entries(index, index, 1, 1016))
   await save([], { currentTerm: 2, votedFor: 'n2' })

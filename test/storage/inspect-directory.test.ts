@@ -6,11 +6,14 @@ import { FatalError } from '../../src/errors.ts'
 import { AcquaintanceFile } from '../../src/storage/acquaintances.ts'
 import { Cursor } from '../../src/storage/cursor.ts'
 import { DamageError } from '../../src/storage/damage.ts'
+import type { Disk } from '../../src/storage/disk.ts'
 import type { Inspection } from '../../src/storage/inspect-directory.ts'
 import { inspectDirectory } from '../../src/storage/inspect-directory.ts'
 import type { TornTail } from '../../src/storage/recover-log.ts'
+import { ResultFile } from '../../src/storage/result-file.ts'
 import { segmentName } from '../../src/storage/segment.ts'
 import { snapshotName } from '../../src/storage/snapshot-file.ts'
+import type { DurableStorage } from '../../src/storage/storage.ts'
 import { losesNothing, losesSome, MemoryDisk } from './memory-disk.ts'
 import {
   directory,
@@ -37,8 +40,8 @@ async function wellKept(): Promise<Files> {
   const machine = new MemoryDisk()
   const { save, storage } = await open(machine.mount())
   for (let from = 1; from <= 60; from += 4) await save(entries(from, from + 3, 1, 200), from === 1 ? term(1) : null)
-  await storage.takeSnapshot(snapshotHeader(20, 1), pieces('state at 20'))
-  await storage.takeSnapshot(snapshotHeader(40, 1), pieces('state at 40'))
+  await storage.takeSnapshot(snapshotHeader(20, 1), pieces(), pieces('state at 20'))
+  await storage.takeSnapshot(snapshotHeader(40, 1), pieces('ledger at 40'), pieces('state at 40'))
   storage.compact({ index: 30, term: 1 })
   await save(entries(61, 64, 3, 100), term(3))
   await storage.close()
@@ -46,7 +49,18 @@ async function wellKept(): Promise<Files> {
   const run = { number: 2, id: '01', former: [] }
   await acquaintances.save(new Map([['n2', { incarnation: '00', run, currentTerm: 3, lastIndex: 64 }]]))
   await (await Cursor.open(machine.mount(), directory)).save(40)
+  const results = await openResults(machine.mount(), storage)
+  results.append([
+    { index: 62, resultJson: '{"ok":true}' },
+    { index: 64, resultJson: 'null' },
+  ])
+  await results.close()
   return machine.files()
+}
+
+/** No verdict ever rests on them. */
+function openResults(disk: Disk, { identity }: DurableStorage): Promise<ResultFile> {
+  return ResultFile.open(disk, directory, { identity, isFull: () => false, onDamage: () => {}, onLost: () => {} })
 }
 
 /** One segment; the last batches were acknowledged a moment before the process was killed. */
@@ -65,7 +79,8 @@ async function installed(): Promise<Files> {
   const machine = new MemoryDisk()
   const { save, storage } = await open(machine.mount())
   await save(entries(1, 30, 1, 200), term(1))
-  const snapshot = encodeSnapshot(snapshotHeader(50, 2), [Buffer.from('state at 50')])
+  const ledger = [Buffer.from('ledger at 50')]
+  const snapshot = encodeSnapshot(snapshotHeader(50, 2), [Buffer.from('state at 50')], 'orders', ledger)
   await receive(storage, snapshot)
   await save(entries(51, 52, 2), term(2), metadata(snapshot.header))
   await until(() => machine.count('remove') > 0)
@@ -102,6 +117,7 @@ async function start(files: Files): Promise<Start> {
     const { isNew } = storage
     await AcquaintanceFile.open(disk, directory)
     await Cursor.open(disk, directory)
+    await (await openResults(disk, storage)).close()
     await storage.close()
     return { refused: null, tails, isNew }
   } catch (error) {
@@ -182,7 +198,7 @@ test('the verdict of the start, after a power failure at any moment', async () =
     const run = async () => {
       const { save, storage } = await open(machine.mount())
       for (let from = 1; from <= 24; from += 3) await save(entries(from, from + 2, 1, 150), from === 1 ? term(1) : null)
-      await storage.takeSnapshot(snapshotHeader(20, 1), pieces('state at 20'))
+      await storage.takeSnapshot(snapshotHeader(20, 1), pieces(), pieces('state at 20'))
       storage.compact({ index: 18, term: 1 })
       await save(entries(22, 23, 2), term(2))
       await storage.close()
@@ -285,6 +301,12 @@ test('while a process writes there, what is damaged only for a moment is not cal
     }
     assert.equal((await inspectDirectory({ disk: machine.mount(), directory, isHeld })).verdict.kind, kind)
   }
+})
+
+test('a directory that holds nothing but results of a node that was here before is new', async () => {
+  const results = [...(await wellKept())].filter(([path]) => path.endsWith('.results'))
+  assert.equal(results.length, 1)
+  assert.equal((await compare(new Map(results), 'results alone')).isNew, true)
 })
 
 test('an empty directory is new, and one that is not there is an error of the disk', async () => {

@@ -16,6 +16,7 @@ import {
   open,
   pieces,
   readAll,
+  readLedger,
   readSnapshot,
   snapshotHeader,
   until,
@@ -35,7 +36,8 @@ async function whole(compactThrough = 0): Promise<Files> {
   for (let from = 1; from <= 36; from += 4) await save(entries(from, from + 3, from < 16 ? 1 : 2, 300), term2)
   const payload = Buffer.from(JSON.stringify(nextMembers))
   await save([entry(37, 2), entry(38, 2, { kind: 'configuration', payload }), ...entries(39, 40, 2)])
-  for (const index of [20, 30]) await storage.takeSnapshot(snapshotHeader(index, 2), pieces(`state at ${index}`))
+  for (const index of [20, 30])
+    await storage.takeSnapshot(snapshotHeader(index, 2), pieces(`ledger at ${index}`), pieces(`state at ${index}`))
   if (compactThrough > 0) storage.compact({ index: compactThrough, term: 2 })
   await storage.close()
   return machine.files()
@@ -92,6 +94,13 @@ test('several snapshots: the newest wins, the one before it is kept, older ones 
   await storage.close()
   const left = [...files().keys()].filter((path) => path.endsWith('.snapshot'))
   assert.deepEqual(left, [snapshot(20), snapshot(30)])
+})
+
+test('the ledger of the newest snapshot is found, and a snapshot of version 0.2 has an empty one', async () => {
+  assert.equal(await readLedger((await load(await whole())).storage), 'ledger at 30')
+  const { storage, newest } = await load(put(await whole(), 39))
+  assert.deepEqual(newest, { id: '2/39', body: 'state at 39' })
+  assert.equal(await readLedger(storage), '')
 })
 
 test('only configurations behind the snapshot count, after the one that it holds', async () => {
@@ -331,7 +340,7 @@ test('a torn tail is cut only when everything else is in order', async () => {
   const machine = new MemoryDisk()
   const { save, storage } = await open(machine.mount())
   await save(entries(1, 3, 2), term2)
-  await storage.takeSnapshot(snapshotHeader(2, 2), pieces('state'))
+  await storage.takeSnapshot(snapshotHeader(2, 2), pieces(), pieces('state'))
   await save(entries(4, 4, 2))
   await until(() => machine.files().has(segment(2)))
   const files = machine.files()

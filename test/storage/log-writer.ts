@@ -62,6 +62,8 @@ async function main(): Promise<void> {
         timestampMs: 0,
         origin: 0,
         sequence: 0,
+        key: null,
+        traceparent: null,
         payload: payload(index),
       })
     })

@@ -14,6 +14,7 @@ import {
   isIoError,
   metadata,
   open,
+  readLedger,
   readSnapshot,
   receive,
   snapshotHeader,
@@ -23,7 +24,8 @@ import {
 const term2 = { currentTerm: 2, votedFor: null }
 
 function snapshot(index: number, term = 2, cluster = 'orders'): Encoded {
-  return encodeSnapshot(snapshotHeader(index, term), [Buffer.from(`state at ${index}`)], cluster)
+  const ledger = [Buffer.from(`ledger at ${index}`)]
+  return encodeSnapshot(snapshotHeader(index, term), [Buffer.from(`state at ${index}`)], cluster, ledger)
 }
 
 async function started() {
@@ -51,6 +53,25 @@ test('it goes on where it was, until another one is begun', async () => {
   assert.equal((await storage.receiveSnapshot(snapshot(30).file)).sizeBytes, snapshot(30).bytes.length)
   assert.deepEqual(await other.finish(), snapshot(30).header, 'once more')
   assert.equal((await storage.receiveSnapshot(file)).sizeBytes, 0, 'the earlier one begins anew')
+})
+
+test('it becomes the newest with its state and its ledger, also over a restart', async () => {
+  const { disk, storage, save } = await started()
+  await receive(storage, snapshot(20))
+  await save([], null, metadata(snapshot(20).header))
+  for (const one of [storage, (await open(disk.mount())).storage]) {
+    assert.deepEqual(await readSnapshot(one), { id: '2/20', body: 'state at 20' })
+    assert.equal(await readLedger(one), 'ledger at 20')
+  }
+})
+
+test('one of version 0.2, which keeps no ledger, is taken as it comes', async () => {
+  const { storage, save } = await started()
+  const old = encodeSnapshot(snapshotHeader(20, 2), [Buffer.from('state at 20')])
+  await receive(storage, old)
+  await save([], null, metadata(old.header))
+  assert.deepEqual(await readSnapshot(storage), { id: '2/20', body: 'state at 20' })
+  assert.equal(await readLedger(storage), '')
 })
 
 test('until a save names it, it is nothing, and a restart forgets it', async () => {

@@ -16,6 +16,7 @@ import {
   ids,
   isDataError,
   open,
+  readLedger,
   readSnapshot,
   seeded,
   snapshotHeader,
@@ -24,7 +25,8 @@ import {
 
 const file = '/backups/orders.snapshot'
 const body = Buffer.alloc(600_000, 'state at 40 ')
-const backup = encodeSnapshot(snapshotHeader(40, 7, { machinePosition: 38 }), [body])
+const ledger = Buffer.alloc(300_000, 'keys at 40 ')
+const backup = encodeSnapshot(snapshotHeader(40, 7, { machinePosition: 38 }), [body], 'orders', [ledger])
 const members = { members: [{ id: 'n5', peerAddress: 'e:1', role: 'voter' as const }] }
 const identity = { cluster: 'copies', nodeId: 'n5', incarnation: 'ffeeddccbbaa9988', configuration: members }
 
@@ -103,6 +105,7 @@ for (const [name, where] of [
       configurations: [configuration],
     })
     assert.deepEqual(await readSnapshot(storage), { id: '7/40', body: body.toString() })
+    assert.equal(await readLedger(storage), ledger.toString())
     const opened = await storage.openSnapshot()
     assert.equal(opened?.header.machinePosition, 38)
     await opened?.close()
@@ -121,6 +124,14 @@ test('every node of the new cluster gets the same snapshot, another incarnation 
   await restoreDirectory({ disk, directory, backup: checked, identity: second, segmentBytes: 4096, mayGoOn: () => {} })
   const name = `${directory}/${snapshotName({ index: 40, term: 7 })}`
   assert.deepEqual(one.files().get(name), other.files().get(name))
+})
+
+test('a backup of version 0.2, which holds no ledger, is restored as it is', async () => {
+  const machine = machineWith(encodeSnapshot(snapshotHeader(40, 7), [body]).bytes)
+  await restore(machine)
+  const { storage } = await start(machine)
+  assert.deepEqual(await readSnapshot(storage), { id: '7/40', body: body.toString() })
+  assert.equal(await readLedger(storage), '')
 })
 
 test('a file that is no whole backup is refused before anything is touched', async () => {
@@ -164,11 +175,17 @@ test('a directory that holds anything is refused, and left as it is', async () =
     ...node.map((each) => [each]),
     [[`${directory}/${snapshotName({ index: 1, term: 1 })}`, Buffer.from('x')]],
     [[`${directory}/delivery`, Buffer.from('x')]],
+    [[`${directory}/0000000001.results`, Buffer.from('x')]],
     [[`${directory}/anything`, Buffer.from('x')]],
     [[`${directory}/metafile.tmp`, Buffer.from('x')]],
     [
       [`${directory}/restoring`, Buffer.from('x')],
       [`${directory}/delivery`, Buffer.from('x')],
+    ],
+    // What commands of another cluster answered must never be told by the new one.
+    [
+      [`${directory}/restoring`, Buffer.from('x')],
+      [`${directory}/0000000001.results`, Buffer.from('x')],
     ],
   ]
   for (const files of cases) {
@@ -222,6 +239,7 @@ test('a crash after any operation: no node starts on half of it, and it can be r
       if (kind === 'sound') {
         const { storage } = await start(machine)
         assert.deepEqual(await readSnapshot(storage), { id: '7/40', body: body.toString() }, what)
+        assert.equal(await readLedger(storage), ledger.toString(), what)
         assert.deepEqual(storage.identity.restoredFrom, backup.file, what)
       } else {
         if (kind === 'damaged') await assert.rejects(start(machine), /restoring.*Restore the backup again/)

@@ -20,8 +20,8 @@ const header: SnapshotHeader = {
   machinePosition: 118,
 }
 
-function encode(body: readonly Uint8Array[]): Buffer {
-  const { bytes, file } = encodeSnapshot(header, body)
+function encode(body: readonly Uint8Array[], ledger: readonly Uint8Array[] = []): Buffer {
+  const { bytes, file } = encodeSnapshot(header, body, 'orders', ledger)
   const checksum = bytes.readUInt32LE(bytes.length - 4)
   assert.deepEqual(file, { lastIncluded: header.lastIncluded, sizeBytes: bytes.length, checksum })
   return bytes
@@ -54,7 +54,7 @@ test('names hold index and term, and stand in the order of the index', () => {
 })
 
 test('what was encoded is verified, however it comes', () => {
-  const bytes = encode([Buffer.from('one'), Buffer.alloc(0), Buffer.alloc(700, 'two')])
+  const bytes = encode([Buffer.from('one'), Buffer.alloc(0), Buffer.alloc(700, 'two')], [Buffer.from('keys')])
   for (const pieceBytes of [1, 7, 32, 100, bytes.length]) {
     const { file, header: head } = verify(bytes, pieceBytes)
     assert.deepEqual(head, header)
@@ -66,8 +66,43 @@ test('what was encoded is verified, however it comes', () => {
   }
 })
 
-test('an empty state is a snapshot, too', () => {
+test('an empty state is a snapshot, too, and so is one with a ledger only', () => {
   assert.deepEqual(verify(encode([])).header, header)
+  assert.deepEqual(verify(encode([], [Buffer.from('keys')])).header, header)
+})
+
+test('the ledger stands before the state, and both say where they begin, to the writer as to the reader', () => {
+  const first = 32 + encode([]).readUInt32LE(16)
+  for (const [ledger, state, stateOffset] of [
+    [[], [], first],
+    [[], [Buffer.alloc(10)], first],
+    [[Buffer.alloc(20), Buffer.alloc(30)], [Buffer.alloc(10)], first + 59],
+    [[Buffer.alloc(20)], [], first + 29],
+    [[Buffer.alloc(maxChunkBytes)], [Buffer.alloc(10)], first + 9 + maxChunkBytes],
+    [[Buffer.alloc(maxChunkBytes + 5)], [Buffer.alloc(10)], first + 9 + maxChunkBytes + 14],
+  ] as const) {
+    const encoder = new SnapshotEncoder('orders', header)
+    const parts = [Buffer.from(encoder.begin())]
+    for (const piece of ledger) for (const chunk of encoder.addLedger(piece)) parts.push(Buffer.from(chunk))
+    for (const piece of state) for (const chunk of encoder.add(piece)) parts.push(Buffer.from(chunk))
+    for (const chunk of encoder.end()) parts.push(Buffer.from(chunk))
+    const found = verify(Buffer.concat(parts), 1000)
+    assert.deepEqual(encoder.verified, found)
+    assert.deepEqual([found.chunksOffset, found.stateOffset], [first, stateOffset])
+  }
+})
+
+test('without a ledger the bytes are those of version 0.2', () => {
+  const empty = encode([Buffer.from('state')], [Buffer.alloc(0)])
+  assert.deepEqual(empty, encode([Buffer.from('state')]))
+  assert.equal(empty[32 + empty.readUInt32LE(16) + 8], 1)
+})
+
+test('a ledger is never added behind the state', () => {
+  const encoder = new SnapshotEncoder('orders', header)
+  encoder.begin()
+  assert.deepEqual([...encoder.add(Buffer.from('state'))], [])
+  assert.throws(() => [...encoder.addLedger(Buffer.from('keys'))], { code: 'ERR_ASSERTION' })
 })
 
 test('small pieces go together into a chunk, and large ones are divided', () => {
@@ -87,7 +122,7 @@ test('small pieces go together into a chunk, and large ones are divided', () => 
 })
 
 test('every bit counts', () => {
-  const bytes = encode([Buffer.from('the state of a machine')])
+  const bytes = encode([Buffer.from('the state of a machine')], [Buffer.from('the ledger')])
   for (let bit = 0; bit < bytes.length * 8; bit++) {
     const flipped = Buffer.from(bytes)
     flipped[bit >> 3] = (flipped[bit >> 3] as number) ^ (1 << (bit & 7))
@@ -97,7 +132,7 @@ test('every bit counts', () => {
 })
 
 test('one that ends early, and one that goes on, are refused', () => {
-  const bytes = encode([Buffer.from('state')])
+  const bytes = encode([Buffer.from('state')], [Buffer.from('keys')])
   for (let length = 0; length < bytes.length; length++) {
     assert.match(fails(bytes.subarray(0, length)).message, /offset \d+\. The file ends before/)
   }
@@ -154,7 +189,8 @@ test('a chunk of an unknown section, of none or of too many bytes is refused, th
   const bytes = encode([Buffer.from('state')])
   const at = 32 + bytes.readUInt32LE(16)
   const changes: readonly [change: (chunk: Buffer) => void, problem: RegExp][] = [
-    [(chunk) => chunk.writeUInt8(2, 8), /section 2/],
+    [(chunk) => chunk.writeUInt8(3, 8), /section 3/],
+    [(chunk) => chunk.writeUInt8(255, 8), /section 255/],
     [(chunk) => chunk.writeUInt32LE(0, 4), /claims 0 bytes/],
     [(chunk) => chunk.writeUInt32LE(maxChunkBytes + 1, 4), /claims 262145 bytes/],
   ]
@@ -167,4 +203,14 @@ test('a chunk of an unknown section, of none or of too many bytes is refused, th
     assert.match(error.message, problem)
     assert.equal(error.offset, at)
   }
+})
+
+test('a chunk of the ledger behind one of the state is refused, though its checksum fits', () => {
+  const bytes = encode([Buffer.from('state')], [Buffer.from('keys!')])
+  const at = 32 + bytes.readUInt32LE(16)
+  const [ledger, state] = [bytes.subarray(at, at + 14), bytes.subarray(at + 14, at + 28)]
+  const swapped = Buffer.concat([bytes.subarray(0, at), state, ledger, bytes.subarray(at + 28)])
+  const { message, offset } = fails(swapped)
+  assert.match(message, /ledger stands behind the state/)
+  assert.equal(offset, at + 14)
 })

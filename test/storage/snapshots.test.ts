@@ -18,6 +18,7 @@ import {
   open,
   pieces,
   readAll,
+  readLedger,
   readSnapshot,
   snapshotHeader,
   temporaryDirectory,
@@ -33,8 +34,11 @@ async function started() {
   const opened = await open(disk.mount(), { segmentBytes: 65_536 })
   await opened.save(entries(1, 30, 1), term1)
   await until(() => disk.count('rename') === 3)
-  const take = (index: number, body: AsyncIterable<Uint8Array> = pieces(`state at ${index}`)) =>
-    opened.storage.takeSnapshot(snapshotHeader(index, 1), body)
+  const take = (
+    index: number,
+    body: AsyncIterable<Uint8Array> = pieces(`state at ${index}`),
+    ledger: AsyncIterable<Uint8Array> = pieces(`ledger at ${index}`),
+  ) => opened.storage.takeSnapshot(snapshotHeader(index, 1), ledger, body)
   const snapshots = () => [...disk.files().keys()].filter((name) => name.includes('snapshot'))
   return { ...opened, disk, take, snapshots }
 }
@@ -51,7 +55,12 @@ for (const [name, makeDisk] of [
     assert.equal(await first.storage.openSnapshot(), null)
     const header = snapshotHeader(8, 1, { machinePosition: 7, timestampMs: 5_000 })
     const large = Buffer.alloc(3 * maxChunkBytes, 'large')
-    const taken = await first.storage.takeSnapshot(header, pieces('small', large, '', 'end'))
+    const ledger = Buffer.alloc(maxChunkBytes + 1, 'keys')
+    const taken = await first.storage.takeSnapshot(
+      header,
+      pieces(ledger.subarray(0, 9), '', ledger.subarray(9)),
+      pieces('small', large, '', 'end'),
+    )
     await first.storage.close()
 
     const { storage } = await open(where.disk, where)
@@ -65,6 +74,7 @@ for (const [name, makeDisk] of [
     assert.deepEqual(snapshot.header, header)
     assert.deepEqual(snapshot.file, taken)
     assert.equal((await readSnapshot(storage))?.body, `small${large}end`)
+    assert.equal(await readLedger(storage), ledger.toString())
     const bytes = Buffer.alloc(taken.sizeBytes + 10)
     assert.equal(await snapshot.read(bytes, 0), taken.sizeBytes)
     const verifier = new SnapshotVerifier('orders')
@@ -102,20 +112,52 @@ test('one that was overtaken by a later one does not become the newest', async (
   assert.deepEqual(await readSnapshot(storage), { id: '1/20', body: 'state at 20' })
 })
 
-test('when the state machine fails, its error is told, and nothing is left', async () => {
-  const { failures, storage, take, snapshots, save } = await started()
-  const failure = new Error('no state today')
-  const failing = async function* () {
-    yield Buffer.alloc(500_000)
-    throw failure
+for (const giver of ['state machine', 'ledger'] as const) {
+  test(`when the ${giver} fails, its error is told, and nothing is left`, async () => {
+    const { failures, storage, take, snapshots, save } = await started()
+    const failure = new Error('nothing today')
+    const failing = async function* () {
+      yield Buffer.alloc(500_000)
+      throw failure
+    }
+    const taking = giver === 'ledger' ? take(10, pieces('state'), failing()) : take(10, failing())
+    await assert.rejects(taking, failure)
+    assert.deepEqual(snapshots(), [])
+    assert.equal(storage.newestSnapshot, null)
+    assert.deepEqual(failures, [])
+    await save(entries(31, 31, 1))
+    await take(10)
+    assert.equal((await readSnapshot(storage))?.id, '1/10')
+    assert.equal(await readLedger(storage), 'ledger at 10')
+  })
+}
+
+test('the ledger is read to its end before the state is asked for anything', async () => {
+  const { take } = await started()
+  const asked: string[] = []
+  const giving = async function* (what: string) {
+    for (let piece = 1; piece <= 2; piece++) {
+      asked.push(`${what} ${piece}`)
+      yield Buffer.from(what)
+    }
   }
-  await assert.rejects(take(10, failing()), failure)
-  assert.deepEqual(snapshots(), [])
-  assert.equal(storage.newestSnapshot, null)
-  assert.deepEqual(failures, [])
-  await save(entries(31, 31, 1))
-  await take(10)
-  assert.equal((await readSnapshot(storage))?.id, '1/10')
+  await take(10, giving('state'), giving('ledger'))
+  assert.deepEqual(asked, ['ledger 1', 'ledger 2', 'state 1', 'state 2'])
+})
+
+test('the ledger is read without reading through the state, and the state without the ledger', async () => {
+  const { disk, take, storage } = await started()
+  const [ledgerBytes, stateBytes] = [700_000, 900_000]
+  await take(10, pieces(Buffer.alloc(stateBytes, 's')), pieces(Buffer.alloc(ledgerBytes, 'l')))
+  let read = 0
+  disk.before = ({ kind, bytes }) => {
+    if (kind === 'read') read += bytes
+  }
+  assert.equal((await readLedger(storage))?.length, ledgerBytes)
+  assert(read < ledgerBytes + 1000, `${read} bytes were read for the ledger`)
+  read = 0
+  assert.equal((await readSnapshot(storage))?.body.length, stateBytes)
+  assert(read < stateBytes + 1000, `${read} bytes were read for the state`)
 })
 
 const isTemporary = (name: string) => name.endsWith('.snapshot.tmp')
@@ -186,30 +228,34 @@ test('whatever the pieces, little is written at once, and little of it is left t
     unsynced += bytes
     mostUnsynced = Math.max(mostUnsynced, unsynced)
   }
-  await take(10, pieces(Buffer.alloc(10 * 1024 * 1024), ...Array.from({ length: 100 }, () => Buffer.alloc(50_000))))
+  const small = () => Array.from({ length: 100 }, () => Buffer.alloc(50_000))
+  await take(10, pieces(Buffer.alloc(10 * 1024 * 1024), ...small()), pieces(Buffer.alloc(5 * 1024 * 1024), ...small()))
   assert(largest <= maxChunkBytes + 9, `${largest} at once`)
   assert(mostUnsynced < 1.5 * 1024 * 1024, `${mostUnsynced} before a sync`)
 })
 
-test('closing does not wait for a state machine that says nothing more, and leaves nothing of its snapshot', async () => {
-  const { take, storage, snapshots } = await started()
-  let isAsked = false
-  const hanging: AsyncIterable<Uint8Array> = {
-    [Symbol.asyncIterator]: () => ({
-      next: () => {
-        isAsked = true
-        return new Promise(() => {})
-      },
-    }),
-  }
-  const taking = assert.rejects(take(10, hanging), /closed/)
-  await until(() => isAsked)
-  await storage.close()
-  await taking
-  assert.deepEqual(snapshots(), [])
-  await assert.rejects(take(10), /closed/)
-  await assert.rejects(storage.openSnapshot(), /closed/)
-})
+for (const giver of ['state machine', 'ledger'] as const) {
+  test(`closing does not wait for a ${giver} that says nothing more, and leaves nothing of its snapshot`, async () => {
+    const { take, storage, snapshots } = await started()
+    let isAsked = false
+    const hanging: AsyncIterable<Uint8Array> = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => {
+          isAsked = true
+          return new Promise(() => {})
+        },
+      }),
+    }
+    const begun = giver === 'ledger' ? take(10, pieces('state'), hanging) : take(10, hanging)
+    const taking = assert.rejects(begun, /closed/)
+    await until(() => isAsked)
+    await storage.close()
+    await taking
+    assert.deepEqual(snapshots(), [])
+    await assert.rejects(take(10), /closed/)
+    await assert.rejects(storage.openSnapshot(), /closed/)
+  })
+}
 
 test('the end of the iteration reaches a body that is not read to its end', async () => {
   const { disk, take } = await started()
@@ -230,7 +276,7 @@ test('the end of the iteration reaches a body that is not read to its end', asyn
 
 test('bit rot that comes while the node runs is found when the state is read', async () => {
   const { disk, take, storage } = await started()
-  await take(10, pieces(Buffer.alloc(300_000, 'state')))
+  await take(10, pieces(Buffer.alloc(300_000, 'state')), pieces())
   const bytes = disk.files().get(path(10)) as Buffer
   const headBytes = 32 + bytes.readUInt32LE(16)
   for (const [at, offset] of [
@@ -255,9 +301,52 @@ test('bit rot that comes while the node runs is found when the state is read', a
   assert.equal((await readSnapshot(storage))?.id, '1/10')
 })
 
+test('bit rot in the ledger is found when that is read, and not before', async () => {
+  const { disk, take, storage } = await started()
+  const ledger = Buffer.alloc(300_000, 'ledger')
+  await take(10, pieces('state'), pieces(ledger))
+  const bytes = disk.files().get(path(10)) as Buffer
+  const first = 32 + bytes.readUInt32LE(16)
+  const second = first + 9 + maxChunkBytes
+  for (const [at, offset] of [
+    [first, first],
+    [first + 5, first],
+    [first + 8, first],
+    [first + 100_000, first],
+    [second + 8, second],
+    [second + 9, second],
+  ] as const) {
+    const rotten = Buffer.from(bytes)
+    rotten[at] = (rotten[at] as number) ^ 3
+    disk.put(path(10), rotten)
+    await assert.rejects(readLedger(storage), (error) => {
+      assert(isDataError(error) && error instanceof Error)
+      assert(error.message.includes(path(10)) && error.message.includes(`offset ${offset}`), error.message)
+      return true
+    })
+    assert.equal((await readSnapshot(storage))?.body, 'state')
+  }
+  disk.put(path(10), bytes)
+  assert.equal(await readLedger(storage), ledger.toString())
+})
+
+test('a chunk of the other part, though it is whole, is not served', async () => {
+  const { disk, take, storage } = await started()
+  await take(10, pieces('state'), pieces('keys!'))
+  const bytes = disk.files().get(path(10)) as Buffer
+  const first = 32 + bytes.readUInt32LE(16)
+  const [ledger, state] = [bytes.subarray(first, first + 14), bytes.subarray(first + 14, first + 28)]
+  const end = bytes.subarray(first + 28)
+  disk.put(path(10), Buffer.concat([bytes.subarray(0, first), state, ledger, end]))
+  await assert.rejects(readLedger(storage), isDataError)
+  await assert.rejects(readSnapshot(storage), isDataError)
+  disk.put(path(10), Buffer.concat([bytes.subarray(0, first), end]))
+  await assert.rejects(readLedger(storage), isDataError)
+})
+
 test('never of more than what was saved', async () => {
   const { take, storage } = await started()
   await assert.rejects(take(31), { code: 'ERR_ASSERTION' })
-  await assert.rejects(storage.takeSnapshot(snapshotHeader(10, 2), pieces()), { code: 'ERR_ASSERTION' })
+  await assert.rejects(storage.takeSnapshot(snapshotHeader(10, 2), pieces(), pieces()), { code: 'ERR_ASSERTION' })
   assert.deepEqual(ids(await storage.read(30, 30, 1000)), ['1/30'])
 })

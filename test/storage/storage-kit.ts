@@ -37,6 +37,8 @@ export function entry(index: number, term: number, fields: Partial<EntryFields> 
     timestampMs: 1_000 + index,
     origin: 77,
     sequence: index,
+    key: null,
+    traceparent: null,
     payload,
     ...fields,
   })
@@ -175,9 +177,15 @@ export async function* pieces(...list: readonly (Uint8Array | string)[]): AsyncG
 }
 
 /** A whole snapshot file. */
-export function encodeSnapshot(header: SnapshotHeader, body: readonly Uint8Array[], cluster = 'orders'): Encoded {
+export function encodeSnapshot(
+  header: SnapshotHeader,
+  body: readonly Uint8Array[],
+  cluster = 'orders',
+  ledger: readonly Uint8Array[] = [],
+): Encoded {
   const encoder = new SnapshotEncoder(cluster, header)
   const parts = [Buffer.from(encoder.begin())]
+  for (const piece of ledger) for (const chunk of encoder.addLedger(piece)) parts.push(Buffer.from(chunk))
   for (const piece of body) for (const chunk of encoder.add(piece)) parts.push(Buffer.from(chunk))
   for (const chunk of encoder.end()) parts.push(Buffer.from(chunk))
   return { header, file: encoder.file, bytes: Buffer.concat(parts) }
@@ -203,10 +211,24 @@ export async function readSnapshot(storage: DurableStorage): Promise<{ id: strin
   const snapshot = await storage.openSnapshot()
   if (snapshot === null) return null
   const { term, index } = snapshot.header.lastIncluded
-  const parts: Uint8Array[] = []
-  for await (const part of snapshot.body()) parts.push(part)
+  const body = await textOf(snapshot.body())
   await snapshot.close()
-  return { id: `${term}/${index}`, body: Buffer.concat(parts).toString() }
+  return { id: `${term}/${index}`, body }
+}
+
+/** Of the newest snapshot; null: there is none. */
+export async function readLedger(storage: DurableStorage): Promise<string | null> {
+  const snapshot = await storage.openSnapshot()
+  if (snapshot === null) return null
+  const ledger = await textOf(snapshot.ledger())
+  await snapshot.close()
+  return ledger
+}
+
+async function textOf(parts: AsyncIterable<Uint8Array>): Promise<string> {
+  const list: Uint8Array[] = []
+  for await (const part of parts) list.push(part)
+  return Buffer.concat(list).toString()
 }
 
 /** Every entry that the storage holds. */

@@ -56,6 +56,7 @@ export const status: NodeStatus = {
   pendingProposals: 2,
   applierBlocked: null,
   observerBlocked: 'the application answered 503',
+  poison: null,
   uptimeMs: 1000,
 }
 
@@ -71,6 +72,9 @@ export const counters: ProposalCounters = {
     'leadership-lost': 0,
     'commit-timeout': 0,
     'apply-pending': 0,
+    'result-unknown': 0,
+    'command-skipped': 0,
+    'idempotency-key-reused': 0,
     'storage-full': 0,
   },
 }

@@ -65,20 +65,15 @@ export const plantedBugs: readonly PlantedBug[] = [
     'configuration.members',
   ),
   {
-    ...bug(
-      'stickiness ignored',
-      'raft/raft.ts',
-      "if (message.type === 'RequestVote' && !message.leadershipTransfer && hearsLeader(s)) return false",
-      '',
-    ),
+    ...bug('stickiness ignored', 'raft/raft.ts', 'if (isUnwanted && (hearsLeader(s) || isBound(s))) return false', ''),
     directed: 'test/raft/pre-vote.test.ts: While the leader is heard nobody helps to replace it',
   },
   {
     ...bug(
       'pre-vote granted while the leader is heard',
       'raft/election.ts',
-      'message.term > s.currentTerm && !hearsLeader(s) &&',
-      'message.term > s.currentTerm &&',
+      'const isFree = !hearsLeader(s) && !isBound(s)',
+      'const isFree = !isBound(s)',
     ),
     directed:
       'test/raft/leader-lost.test.ts: A node whose own connection broke disturbs nobody: the others still hear the leader',
@@ -88,14 +83,14 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'ack before it is synced',
     'raft/append-entries.ts',
-    's.outbox.promises.push(success(s, message.from, message.round, matchIndex))',
-    's.outbox.send.push(success(s, message.from, message.round, matchIndex))',
+    's.outbox.promises.push(success(s, message.from, message.round, matchIndex, leaseMs))',
+    's.outbox.send.push(success(s, message.from, message.round, matchIndex, leaseMs))',
   ),
   bug(
     'heartbeat acknowledges what is not synced',
     'raft/append-entries.ts',
-    'message.round, Math.min(matchIndex, s.log.durableIndex))',
-    'message.round, matchIndex)',
+    'message.round, Math.min(matchIndex, s.log.durableIndex), leaseMs)',
+    'message.round, matchIndex, leaseMs)',
   ),
   bug(
     'prevLogTerm unchecked',
@@ -304,8 +299,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'install acknowledged before it is durable',
     'raft/install-snapshot.ts',
-    's.outbox.promises.push(success(s, from, 0, s.commitIndex))',
-    's.outbox.send.push(success(s, from, 0, s.commitIndex))',
+    's.outbox.promises.push(success(s, from, 0, s.commitIndex, 0))',
+    's.outbox.send.push(success(s, from, 0, s.commitIndex, 0))',
   ),
   bug(
     'snapshot taken for durable at once',
@@ -522,8 +517,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'failed sync of a snapshot overlooked',
     'storage/snapshot-store.ts',
-    'throw this.#options.failed(error)\n    }\n  }\n\n  /** Returns where',
-    "throw new StorageFullError('Cannot take a snapshot', { cause: error })\n    }\n  }\n\n  /** Returns where",
+    'throw this.#options.failed(error)\n    }\n  }\n\n  async #fill(',
+    "throw new StorageFullError('Cannot take a snapshot', { cause: error })\n    }\n  }\n\n  async #fill(",
   ),
 
   // Members that forget

@@ -1,12 +1,14 @@
 // What is wrong with a cluster, as one node sees it, in one sentence: the worst thing first.
 
-import type { StatusResponse } from '../api/schemas.ts'
+import type { StatusResponse } from './schemas.ts'
+
+type Status = Omit<StatusResponse, 'diagnosis'>
 
 /** So many entries may be on their way to the state machine of a healthy, busy node. */
 const usualApplyBacklog = 10_000
 
-export function diagnose(status: StatusResponse): string {
-  const { members, leader, holdsQuorum, applierBlocked, observerBlocked } = status
+export function diagnose(status: Status): string {
+  const { members, leader, holdsQuorum, applierBlocked, observerBlocked, poison } = status
   const voters = members.filter((member) => member.role === 'voter')
   const reachable = voters.filter((member) => member.self || member.reachable).length
   const needed = Math.floor(voters.length / 2) + 1
@@ -23,6 +25,8 @@ export function diagnose(status: StatusResponse): string {
   if (leader.self && !holdsQuorum) return `No quorum: ${leader.id} was elected, but no majority confirms it; ${count}.`
   if (status.isStorageFull)
     return `The disk of ${status.id} is full: it takes no commands until there is room; free some space, it goes on by itself.`
+  if (poison !== null)
+    return `The application refuses the command at ${poison.index} for good (${poison.reason.replace(/\.$/, '')}), so delivery stops before it: mend the application, or \`raft-sidecar skip ${poison.index}\` leaves it out on every node.`
   if (applierBlocked !== null) return `Commands are not applied: ${sentence(applierBlocked)}`
   if (observerBlocked !== null) return `The application is not told of commands: ${sentence(observerBlocked)}`
   if (refusals !== null) return refusals
@@ -40,7 +44,7 @@ export function diagnose(status: StatusResponse): string {
 }
 
 /** Null when everybody who is reached speaks to this node. */
-function refused({ id, members }: StatusResponse): string | null {
+function refused({ id, members }: Status): string | null {
   const silent = members.filter((member) => member.refusal !== null)
   const first = silent[0]?.refusal
   if (first === undefined || first === null) return null
