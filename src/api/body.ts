@@ -4,7 +4,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { NewCommand } from '../node/contract.ts'
+import type { NewCommand, Node } from '../node/contract.ts'
 import type { BodyBudget, BodyLease } from './body-budget.ts'
 import { idempotencyKeyOf } from './idempotency-key.ts'
 import { fail, Refusal } from './problem.ts'
@@ -18,6 +18,7 @@ export function leaveBodiesToUs(app: FastifyInstance): void {
 }
 
 export interface BodyLimits {
+  readonly node: Pick<Node, 'admit'>
   readonly maxCommandBytes: number
   readonly bodies: BodyBudget
 }
@@ -26,7 +27,7 @@ export interface BodyLimits {
 export function takeCommand(
   request: FastifyRequest,
   reply: FastifyReply,
-  { maxCommandBytes, bodies }: BodyLimits,
+  { node, maxCommandBytes, bodies }: BodyLimits,
   use: (command: NewCommand) => void,
 ): void {
   const { raw } = request
@@ -35,9 +36,12 @@ export function takeCommand(
   const kind = kindOf(raw.headers)
   const announcedBytes = announcedBytesOf(raw.headers)
   if (announcedBytes > maxCommandBytes) throw tooLarge(maxCommandBytes)
+  requireRoom(node, announcedBytes)
   readBody(raw, announcedBytes, maxCommandBytes, tooLarge, bodies, (payload) => {
     try {
       if (payload instanceof Error) throw payload
+      // Others may have come first while it arrived.
+      requireRoom(node, payload.length)
       if (payload.length === 0)
         throw new Refusal(400, 'invalid-command', 'The body is empty: it must hold the command.')
       if (kind === null) throw unsupported('The request has no content-type')
@@ -49,6 +53,12 @@ export function takeCommand(
       fail(reply, error)
     }
   })
+}
+
+/** Throws ProposalError when a proposal of this size (NaN: it is not said) would be refused anyhow, before it costs more than that. */
+export function requireRoom(node: Pick<Node, 'admit'>, sizeBytes: number): void {
+  const refusal = node.admit(Number.isNaN(sizeBytes) ? 0 : sizeBytes)
+  if (refusal !== null) throw refusal
 }
 
 const maxSmallBodyBytes = 4_096
