@@ -27,6 +27,10 @@ export interface Config {
   readonly statusListen: Address | null
   /** Without a slash at its end. */
   readonly appUrl: string | null
+  /** What requests to the application are signed with; none: they are not. Each `whsec_` and base64. */
+  readonly appSecrets: readonly string[]
+  /** Where on the application's origin it says whether it is healthy: path, with a query or without. */
+  readonly appHealth: string | null
   readonly advertiseAppUrl: string | null
   readonly stateMachine: Settings['STATE_MACHINE']
   readonly electionTimeoutMinMs: number
@@ -117,6 +121,8 @@ function parse(given: Settings, env: Environment, workingDirectory: string, prob
     apiToken: given.API_TOKEN ?? null,
     statusListen: address('STATUS_LISTEN'),
     appUrl: url('APP_URL'),
+    appSecrets: given.APP_SECRET?.split(/[ ,]+/) ?? [],
+    appHealth: given.APP_HEALTH ?? null,
     advertiseAppUrl: url('ADVERTISE_APP_URL'),
     stateMachine: given.STATE_MACHINE,
     electionTimeoutMinMs: given.ELECTION_TIMEOUT_MIN_MS,
@@ -181,6 +187,9 @@ function holdTogether(config: Config, problems: Problems): void {
   }
   if (config.stateMachine === 'app' && config.appUrl === null) {
     problems.add('STATE_MACHINE', 'app', 'has no application to feed: set APP_URL, or STATE_MACHINE=kv')
+  }
+  if (config.appHealth !== null && config.appUrl === null) {
+    problems.add('APP_HEALTH', config.appHealth, 'has no application to ask: set APP_URL, or unset it')
   }
   if (config.electionTimeoutMaxMs <= config.electionTimeoutMinMs) {
     // §5.2: without a spread, nodes stand for election together and split the vote again and again.

@@ -145,6 +145,9 @@ async function assemble(
       token: config.apiToken,
     })
     const sidecar = { node, api, machines, acquaintances, unlock }
+    node.subscribe((change) => {
+      if (change.type === 'leadership') machines.leadership?.tell(change.leadership)
+    })
     try {
       await node.start()
       await api.listen()

@@ -1,14 +1,17 @@
-// Which state machines a node feeds: the embedded key-value one, the application, or both, where the application only watches.
+// Which state machines a node feeds: the embedded key-value one, the application, or both, where the application only watches; and what else the
+// application is asked and told.
 
 import type { KeyValueView } from './api/options.ts'
 import type { Config } from './config.ts'
 import type { FatalError } from './errors.ts'
 import { createAppMachine } from './machine/app.ts'
 import { createApplier } from './machine/applier.ts'
+import { createHealthGate } from './machine/health.ts'
 import { createKvMachine } from './machine/kv.ts'
 import { parseKvCommand } from './machine/kv-command.ts'
+import { LeadershipHook, type LeadershipNews } from './machine/leadership-hook.ts'
 import type { ApplierObserver } from './machine/obstacle.ts'
-import type { StateMachine } from './machine/state-machine.ts'
+import { WebhookSigner } from './machine/webhook-signature.ts'
 import type { Applier } from './node/ports.ts'
 import { systemClock } from './node/system-clock.ts'
 import { Cursor } from './storage/cursor.ts'
@@ -22,6 +25,8 @@ export interface StateMachines {
   readonly watcher: Applier | null
   /** Null under STATE_MACHINE=app. */
   readonly kv: KeyValueView | null
+  /** Where the application hears who leads; null without one. */
+  readonly leadership: { tell(news: LeadershipNews): void } | null
   /** After the node was stopped. */
   close(): Promise<void>
 }
@@ -39,13 +44,14 @@ export async function createStateMachines(
   }
   const application =
     config.appUrl === null ? null : await createApplication(config, disk, config.appUrl, logger, onFatal, closing)
+  const leadership = application?.leadership ?? null
   if (config.stateMachine === 'app' && application !== null)
-    return { applier: application, watcher: null, kv: null, close }
+    return { applier: application.applier, watcher: null, kv: null, leadership, close }
   const machine = createKvMachine(systemClock)
   closing.push(() => machine.close())
   const observer = log(logger, 'kv')
   const applier = createApplier({ machine, clock: systemClock, random: Math.random, observer, onFatal })
-  return { applier, watcher: application, kv: machine, close }
+  return { applier, watcher: application?.applier ?? null, kv: machine, leadership, close }
 }
 
 /** What an `application/json` command must look like under STATE_MACHINE=kv; a sentence on what is wrong, or null. */
@@ -55,6 +61,11 @@ export function validateKvCommand(kind: 'json' | 'bytes', payload: Uint8Array): 
   return parseKvCommand(payload).error
 }
 
+interface Application {
+  readonly applier: Applier
+  readonly leadership: LeadershipHook
+}
+
 async function createApplication(
   config: Config,
   disk: Disk,
@@ -62,30 +73,43 @@ async function createApplication(
   logger: Logger,
   onFatal: (error: FatalError) => void,
   closing: (() => Promise<void>)[],
-): Promise<Applier> {
+): Promise<Application> {
   const cursor = await Cursor.open(disk, config.dataDir)
-  const { cluster, nodeId, appTimeoutMs } = config
-  const machine: StateMachine = createAppMachine({
+  const { cluster, nodeId: node, appTimeoutMs: timeoutMs, appSecrets: secrets, appHealth } = config
+  const clock = systemClock
+  const signer = secrets.length === 0 ? null : new WebhookSigner({ secrets, cluster, node, clock })
+  const machine = createAppMachine({ url, cluster, node, clock, timeoutMs, signer })
+  const { origin } = new URL(url)
+  const gate = appHealth === null ? null : createHealthGate({ origin, path: appHealth, clock, timeoutMs, signer })
+  const leadership = new LeadershipHook({
     url,
-    cluster,
-    node: nodeId,
-    clock: systemClock,
-    timeoutMs: appTimeoutMs,
+    clock,
+    random: Math.random,
+    timeoutMs,
+    signer,
+    recheck: () => applier.doubt(),
+    observer: log(logger, 'leadership'),
   })
   closing.push(
+    // First: it waits for a last word, for as long as the application is there.
+    () => leadership.close(),
+    async () => await gate?.close(),
     () => machine.close(),
     () => cursor.close(),
   )
-  return createApplier({
+  const applier = createApplier({
     machine,
     cursor,
-    clock: systemClock,
+    clock,
     random: Math.random,
     maxBatchCommands: config.applyBatchCommands,
     maxBatchBytes: config.applyBatchBytes,
     observer: log(logger, 'application'),
+    gate,
+    onRecovered: () => leadership.repeat(),
     onFatal,
   })
+  return { applier, leadership }
 }
 
 function log(logger: Logger, machine: string): ApplierObserver {

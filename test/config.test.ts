@@ -14,6 +14,8 @@ type Variables = Readonly<Record<string, string | undefined>>
 
 const good: Variables = { NODE_ID: 'n1', MEMBERS: 'n1=10.0.0.1:4000,n2=10.0.0.2:4000,n3=[fd00::3]:4000' }
 const token = '0123456789abcdef'
+const secret = `whsec_${Buffer.alloc(24, 'a').toString('base64')}`
+const longSecret = `whsec_${Buffer.alloc(64, 'b').toString('base64')}`
 let workingDirectory = ''
 
 before(async () => {
@@ -124,6 +126,28 @@ describe('a bad variable stops with a line that names it, its value and what wou
       { APP_URL: 'http://me:secret@h/x' },
       'APP_URL="http://***@h/x" does not fit: give a URL such as http://127.0.0.1:8080/raft',
     ],
+    ...[
+      'plain',
+      'whsec_',
+      `whsec_${'A'.repeat(28)}`,
+      `whsec_${'A'.repeat(92)}`,
+      'whsec_AAAA',
+      `${secret} ${secret} ${secret}`,
+    ].map(
+      (APP_SECRET) =>
+        [
+          { APP_SECRET },
+          'APP_SECRET (value not shown) does not fit: give whsec_ and the base64 of 24 to 64 bytes; two of them, separated by a space, while one takes the place of the other',
+        ] as const,
+    ),
+    ...['healthz', 'http://127.0.0.1/healthz', '//elsewhere/healthz', '/a b', '/a#b'].map(
+      (APP_HEALTH) =>
+        [
+          { APP_URL: 'http://127.0.0.1:8080', APP_HEALTH },
+          `APP_HEALTH="${APP_HEALTH}" does not fit: give a path on the application of APP_URL, such as /healthz`,
+        ] as const,
+    ),
+    [{ APP_HEALTH: '/healthz' }, 'APP_HEALTH="/healthz" has no application to ask: set APP_URL, or unset it'],
     [
       { ADVERTISE_APP_URL: 'h:8080\nx' },
       'ADVERTISE_APP_URL="h:8080\\nx" does not fit: give a URL such as http://10.0.0.1:8080',
@@ -166,7 +190,7 @@ describe('a bad variable stops with a line that names it, its value and what wou
       { NOTIFY_SOCKET: '/run/systemd/notify', WATCHDOG_USEC: '2000000' },
       'WATCHDOG_USEC="2000000" does not fit: set WatchdogSec= to 10s or more, or remove it',
     ],
-    ...['TLS_CERT', 'TLS_KEY', 'TLS_KEY_FILE', 'TLS_CA', 'APP_SECRET', 'APP_SECRET_FILE', 'APP_HEALTH'].map(
+    ...['TLS_CERT', 'TLS_KEY', 'TLS_KEY_FILE', 'TLS_CA'].map(
       (name) => [{ [name]: 'x' }, `${name} is set, but this version does not offer it: unset it`] as const,
     ),
   ]
@@ -210,6 +234,8 @@ describe('the defaults', () => {
       apiToken: null,
       statusListen: null,
       appUrl: null,
+      appSecrets: [],
+      appHealth: null,
       advertiseAppUrl: null,
       stateMachine: 'kv',
       electionTimeoutMinMs: 1000,
@@ -242,7 +268,7 @@ describe('the defaults', () => {
       name,
       'default' in property ? String(property.default) : '',
     ])
-    assert.deepEqual({ ...example }, { ...Object.fromEntries(expected), API_TOKEN_FILE: '' })
+    assert.deepEqual({ ...example }, { ...Object.fromEntries(expected), API_TOKEN_FILE: '', APP_SECRET_FILE: '' })
   })
 
   it('are what a copied .env.example gives', async () => {
@@ -295,6 +321,30 @@ describe('what is taken', () => {
     assert.equal(load({ APP_URL: 'http://127.0.0.1:8080', STATE_MACHINE: 'app' }).appUrl, 'http://127.0.0.1:8080')
   })
 
+  it('one secret for the application, or two while one takes the place of the other', () => {
+    assert.deepEqual(load({ APP_SECRET: secret }).appSecrets, [secret])
+    for (const between of [' ', ',', ', '])
+      assert.deepEqual(load({ APP_SECRET: `${longSecret}${between}${secret}` }).appSecrets, [longSecret, secret])
+    for (const bytes of [24, 25, 26, 27, 62, 63, 64]) {
+      const each = `whsec_${Buffer.alloc(bytes, 'c').toString('base64')}`
+      assert.deepEqual(load({ APP_SECRET: each }).appSecrets, [each])
+    }
+    for (const bytes of [18, 23, 65, 66, 67]) {
+      const each = `whsec_${Buffer.alloc(bytes, 'c').toString('base64')}`
+      assert.match(
+        refusal(() => load({ APP_SECRET: each })),
+        /^APP_SECRET \(value not shown\) does not fit/,
+      )
+    }
+  })
+
+  it('a path where the application says whether it is healthy', () => {
+    const APP_URL = 'http://127.0.0.1:8080/raft'
+    assert.equal(load({ APP_URL }).appHealth, null)
+    for (const APP_HEALTH of ['/', '/healthz', '/health/ready?deep=1'])
+      assert.equal(load({ APP_URL, APP_HEALTH }).appHealth, APP_HEALTH)
+  })
+
   it('a watchdog of this process, and not of another', () => {
     const watched = { NOTIFY_SOCKET: '@notify', WATCHDOG_USEC: '30000000' }
     assert.deepEqual(load(watched).serviceManager, { notifySocket: '@notify', watchdogMs: 30_000 })
@@ -320,6 +370,9 @@ describe('a secret', () => {
       assert.equal(load({ CREDENTIALS_DIRECTORY: directory }).apiToken, `${token}-credential`)
       assert.equal(load({ CREDENTIALS_DIRECTORY: directory, API_TOKEN: token }).apiToken, token)
       assert.equal(load({ CREDENTIALS_DIRECTORY: join(directory, 'none') }).apiToken, null)
+      await writeFile(join(directory, 'APP_SECRET'), `${secret} ${longSecret}\n`)
+      assert.deepEqual(load({ CREDENTIALS_DIRECTORY: directory }).appSecrets, [secret, longSecret])
+      assert.deepEqual(load({ APP_SECRET_FILE: join(directory, 'APP_SECRET') }).appSecrets, [secret, longSecret])
     })
   })
 

@@ -1,4 +1,4 @@
-// What /readyz says of a node's disk.
+// What /readyz says of a node's disk, and of its application.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -27,6 +27,26 @@ for (const [name, change, ok, why] of cases) {
     node.status = () => status
     const check = readyChecks(node).find((each) => each.name === 'storage')
     assert.equal(check?.ok, ok)
+    if (why !== null) assert.equal(check?.why, why)
+  })
+}
+
+const poison = { index: 41, reason: '"no such account"' }
+const refused =
+  'The application refuses the command at 41 for good: "no such account"; `raft-sidecar skip 41` leaves it out'
+for (const [name, change, why] of [
+  ['takes what it is given', {}, null],
+  ['does not answer', { applierBlocked: 'down' }, 'down'],
+  ['only observes and does not answer', { observerBlocked: 'down' }, 'down'],
+  ['refuses a command', { applierBlocked: refused, poison }, refused],
+  ['only observes and refuses a command', { observerBlocked: refused, poison }, refused],
+] as const) {
+  test(`an application that ${name}: ${why ?? 'ok'}`, () => {
+    const node = new FakeNode()
+    const status = { ...node.status(), ...change }
+    node.status = () => status
+    const check = readyChecks(node).find((each) => each.name === 'application')
+    assert.equal(check?.ok, why === null)
     if (why !== null) assert.equal(check?.why, why)
   })
 }

@@ -5,6 +5,9 @@ import { type Static, Type } from 'typebox'
 
 const size = '^[1-9][0-9]{0,11}(B|KiB|MiB|GiB)?$'
 
+/** 24 to 64 bytes, the last group filled up. */
+const secret = 'whsec_(?:(?:[A-Za-z0-9+/]{4}){8,21}(?:[A-Za-z0-9+/]{2}==)?|(?:[A-Za-z0-9+/]{4}){8,20}[A-Za-z0-9+/]{3}=)'
+
 function milliseconds(minimum: number, maximum: number, byDefault: number) {
   return Type.Integer({
     minimum,
@@ -67,6 +70,21 @@ export const settings = Type.Object({
   ),
   STATUS_LISTEN: text('an address such as 0.0.0.0:4002'),
   APP_URL: text('a URL such as http://127.0.0.1:8080/raft'),
+  APP_SECRET: Type.Optional(
+    Type.String({
+      maxLength: 4096,
+      pattern: `^${secret}(?:[ ,]+${secret})?$`,
+      description:
+        'whsec_ and the base64 of 24 to 64 bytes; two of them, separated by a space, while one takes the place of the other',
+    }),
+  ),
+  APP_HEALTH: Type.Optional(
+    Type.String({
+      maxLength: 4096,
+      pattern: "^/(?!/)[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*$",
+      description: 'a path on the application of APP_URL, such as /healthz',
+    }),
+  ),
   ADVERTISE_APP_URL: text('a URL such as http://10.0.0.1:8080'),
   STATE_MACHINE: choice(['kv', 'app'], 'kv'),
   ELECTION_TIMEOUT_MIN_MS: milliseconds(20, 600_000, 1000),
@@ -106,10 +124,10 @@ export function wanted(name: string): string {
 }
 
 /** May also be given as NAME_FILE, or be found as a file of that name under $CREDENTIALS_DIRECTORY; never printed. */
-export const secretNames: readonly SettingName[] = ['API_TOKEN']
+export const secretNames: readonly SettingName[] = ['API_TOKEN', 'APP_SECRET']
 
 /**
  * Named in the contract, but not offered by this version. Whoever sets one counts on what it does (encryption, signatures, a bounded
  * disk), so it is refused instead of ignored.
  */
-export const laterNames: readonly string[] = ['TLS_CERT', 'TLS_KEY', 'TLS_CA', 'APP_SECRET', 'APP_HEALTH']
+export const laterNames: readonly string[] = ['TLS_CERT', 'TLS_KEY', 'TLS_CA']

@@ -79,6 +79,21 @@ export function judgeRestoreAnswer(answer: AppAnswer, isWhole: boolean, unixMs: 
   return { type: 'misconfigured', reason: `${told(answer)} to a snapshot, ${remedy(status, 'a snapshot hook')}` }
 }
 
+/** What became of news that the application need not answer anything particular to. */
+export type NewsOutcome =
+  | { readonly type: 'taken' }
+  | { readonly type: 'not-offered' }
+  | Extract<ApplyOutcome, { readonly type: 'retry' | 'misconfigured' }>
+
+/** The answer to POST {APP_URL}/leadership. */
+export function judgeNewsAnswer(answer: AppAnswer, unixMs: number): NewsOutcome {
+  const { status } = answer
+  if (status >= 200 && status < 300) return { type: 'taken' }
+  if (isNotOffered(status)) return { type: 'not-offered' }
+  if (isPassing(status)) return retry(answer, unixMs)
+  return { type: 'misconfigured', reason: `${told(answer)}, ${remedy(status, 'a leadership hook')}` }
+}
+
 /** Milliseconds to wait; null without a usable value. Seconds or an HTTP date. */
 export function parseRetryAfter(value: string | null, unixMs: number): number | null {
   if (value === null) return null

@@ -7,12 +7,14 @@ import type { Clock } from '../node/ports.ts'
 import { type AppAnswer, judgeRestoreAnswer, judgeSnapshotAnswer } from './app-answer.ts'
 import { messageOf } from './error-message.ts'
 import type { RestoreOutcome, Snapshot } from './state-machine.ts'
+import type { WebhookSigner } from './webhook-signature.ts'
 
 export interface AppSnapshotsOptions {
   readonly origin: string
   readonly path: string
   readonly clock: Pick<Clock, 'after' | 'unixMs'>
   readonly timeoutMs: number
+  readonly signer: WebhookSigner | null
 }
 
 /** Of an answer that is no snapshot: enough for a sentence. */
@@ -29,12 +31,14 @@ export class AppSnapshots {
   /** Null: not offered. Throws, with a sentence, when none is to be had. */
   async take(): Promise<Snapshot | null> {
     const transfer = this.#begin('POST')
+    const { signer } = this.#options
     try {
-      const response = await transfer.request({}, null)
-      const { statusCode, headers } = response
+      const headers = signer === null ? {} : signer.sign(`snapshot-${signer.moment()}`, '')
+      const response = await transfer.request(headers, null)
+      const { statusCode } = response
       const answer = statusCode === 200 ? { status: 200, retryAfter: null, body: '' } : await transfer.answer(response)
-      const isBounded = 'content-length' in headers || 'transfer-encoding' in headers
-      const position = judgeSnapshotAnswer(answer, headers['raft-position'], isBounded)
+      const isBounded = 'content-length' in response.headers || 'transfer-encoding' in response.headers
+      const position = judgeSnapshotAnswer(answer, response.headers['raft-position'], isBounded)
       if (position !== null) return { position, body: new Download(transfer, response.body) }
       await transfer.end()
       return null
@@ -49,7 +53,13 @@ export class AppSnapshots {
     const transfer = this.#begin('PUT')
     const upload = new Upload(transfer, body)
     try {
-      const headers = { 'content-type': 'application/octet-stream', 'raft-position': String(position) }
+      const raftPosition = String(position)
+      const headers = {
+        'content-type': 'application/octet-stream',
+        'raft-position': raftPosition,
+        // The state is read as it is sent: its position stands for it.
+        ...this.#options.signer?.sign(`restore-${raftPosition}`, raftPosition),
+      }
       const answer = await transfer.answer(await transfer.request(headers, upload))
       return judgeRestoreAnswer(answer, upload.isWhole, this.#options.clock.unixMs())
     } catch (error) {

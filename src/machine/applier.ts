@@ -1,13 +1,14 @@
 // Feeds one state machine with committed entries: strictly in order, one batch in flight, for ever. It keeps at most that one batch in memory,
-// however slow the machine is, and leaves out nothing: only an acknowledgement, the machine's own position, or a snapshot that it took moves it on.
-// One thing at a time is asked of the machine: its position, a batch, a picture of its state, or to take a snapshot.
+// however slow the machine is, and leaves out nothing but what the cluster has agreed to skip: only an acknowledgement, the machine's own position, or
+// a snapshot that it took moves it on. One thing at a time is asked of the machine: its position, a batch, a picture of its state, or to take a snapshot.
 
 import { FatalError } from '../errors.ts'
 import type { Applier, ApplierEvents, Clock, CommittedEntries, MachineSnapshot } from '../node/ports.ts'
 import type { Entry } from '../raft/entry.ts'
-import { type Batch, type BatchLimits, sliceOf, toBatch } from './batch.ts'
+import { type Batch, type BatchLimits, sliceOf, toBatch, withoutSkipped } from './batch.ts'
 import { CursorSaver, type CursorStore } from './cursor.ts'
 import { messageOf } from './error-message.ts'
+import type { HealthGate } from './health.ts'
 import { type ApplierObserver, boundedWish, Obstacle, type ObstacleKind, slowRetryMs } from './obstacle.ts'
 import { Pictures } from './pictures.ts'
 import { Progress } from './progress.ts'
@@ -24,20 +25,34 @@ export interface ApplierOptions {
   readonly maxBatchCommands?: number
   readonly maxBatchBytes?: number
   readonly observer?: ApplierObserver
+  /** Nothing is asked of the machine while it is not known to be healthy. */
+  readonly gate?: HealthGate | null
+  /** The machine failed, lost some of its state, or was doubted, and holds all that was committed when it was found again: it may have been restarted. */
+  readonly onRecovered?: () => void
   /** The log or a snapshot is damaged: nothing more is delivered, and this process must not serve. */
   readonly onFatal: (error: FatalError) => void
 }
 
-export function createApplier(options: ApplierOptions): Applier {
+export interface DeliveringApplier extends Applier {
+  /** Where the machine is, is asked again as soon as nothing is under way; `onRecovered` follows once it holds what it should. */
+  doubt(): void
+}
+
+export function createApplier(options: ApplierOptions): DeliveringApplier {
   return new Delivery(options)
 }
 
 const closeTimeoutMs = 2000
 
+interface Poison {
+  readonly index: number
+  readonly reason: string
+}
+
 /**
  * idle: nothing left to deliver, or about to go on. busy: reading, or a batch in flight. asking: for the position. deferred: to the next turn.
- * waiting: for a retry. ahead: for the commit index to reach the machine's position. picturing: until it gave the picture of its state.
- * restoring: looking for a snapshot to restore, or restoring it.
+ * waiting: for a retry. gated: for the application to say that it is healthy. ahead: for the commit index to reach the machine's position.
+ * picturing: until it gave the picture of its state. restoring: looking for a snapshot to restore, or restoring it.
  */
 type Phase =
   | 'new'
@@ -46,12 +61,13 @@ type Phase =
   | 'asking'
   | 'deferred'
   | 'waiting'
+  | 'gated'
   | 'ahead'
   | 'picturing'
   | 'restoring'
   | 'closed'
 
-class Delivery implements Applier {
+class Delivery implements DeliveringApplier {
   readonly #machine: StateMachine
   readonly #clock: Pick<Clock, 'after' | 'defer'>
   readonly #limits: BatchLimits
@@ -60,14 +76,25 @@ class Delivery implements Applier {
   readonly #onFatal: (error: FatalError) => void
   readonly #cursor: CursorSaver | null
   readonly #pictures: Pictures
+  readonly #gate: HealthGate | null
+  readonly #onRecovered: () => void
+  readonly #isSkipped = (index: number): boolean => this.#entries.isSkipped(index)
   #progress: Progress
-  #entries: CommittedEntries = { read: () => [], firstIndex: 1, openSnapshot: async () => null }
+  #entries: CommittedEntries = {
+    read: () => [],
+    firstIndex: 1,
+    openSnapshot: async () => null,
+    isSkipped: () => false,
+  }
   #phase: Phase = 'new'
   #commitIndex = 0
   #aheadOf = 0
   /** In flight, or to be sent again as it is. */
   #batch: Batch | null = null
-  #poison: { readonly index: number; readonly reason: string } | null = null
+  /** Delivery is to stop before it at the next chance. */
+  #poison: Poison | null = null
+  /** Delivery stopped before it. */
+  #refused: Poison | null = null
   #synchronous = true
   /** Answers in a row that the machine is elsewhere. */
   #moves = 0
@@ -81,11 +108,20 @@ class Delivery implements Applier {
   #retryIsDue = false
   /** Where the log began when an obstacle was met. */
   #firstIndexMet = 1
+  /** Since it last answered where it is. */
+  #hasFailed = false
+  /** Where it is, is to be asked before anything else. */
+  #isDoubted = false
+  /** What the machine holds once it has made up for what it may have lost; null: nothing. */
+  #recoversAt: number | null = null
   #inFlight: Promise<void> | null = null
   #closing: Promise<void> | null = null
 
-  constructor({ machine, cursor, clock, random, maxBatchCommands, maxBatchBytes, observer, onFatal }: ApplierOptions) {
+  constructor(options: ApplierOptions) {
+    const { machine, cursor, clock, random, maxBatchCommands, maxBatchBytes, observer, gate, onFatal } = options
     this.#machine = machine
+    this.#gate = gate ?? null
+    this.#onRecovered = options.onRecovered ?? (() => {})
     this.#clock = clock
     this.#limits = { commands: maxBatchCommands ?? 1000, bytes: maxBatchBytes ?? 1024 * 1024 }
     this.#observer = observer ?? null
@@ -104,25 +140,38 @@ class Delivery implements Applier {
   }
 
   get blocked(): string | null {
-    return this.#restoring ?? this.#obstacle.sentence
+    const unasked = this.#phase === 'gated' && this.#gate?.health.type === 'unknown' ? this.#gate.health.sentence : null
+    return this.#restoring ?? this.#obstacle.sentence ?? unasked
+  }
+
+  get poison(): Poison | null {
+    const refused = this.#refused
+    return refused === null || refused.index <= this.appliedIndex || this.#isSkipped(refused.index) ? null : refused
   }
 
   start(entries: CommittedEntries, events: ApplierEvents): void {
     assert(this.#phase === 'new', 'The applier is started twice')
     this.#entries = entries
     this.#progress = new Progress(this.#cursor, events)
+    this.#gate?.watch(() => this.#gateChanged())
     this.#ask()
   }
 
   commit(index: number): void {
     if (index <= this.#commitIndex) return
     this.#commitIndex = index
-    if ((this.#phase === 'ahead' && index >= this.#aheadOf) || (this.#phase === 'waiting' && this.#isOvertaken)) {
+    if ((this.#phase === 'ahead' && index >= this.#aheadOf) || (this.#phase === 'waiting' && this.#findWayOut())) {
       this.#obstacle.stopTimer()
       this.#ask()
     } else {
       this.#pump()
     }
+  }
+
+  doubt(): void {
+    this.#isDoubted = true
+    this.#hasFailed = true
+    this.#pump()
   }
 
   snapshot(): Promise<MachineSnapshot | null> {
@@ -157,6 +206,8 @@ class Delivery implements Applier {
   // Where to go on
 
   #ask(): void {
+    if (this.#isGated()) return
+    this.#isDoubted = false
     this.#phase = 'asking'
     this.#machine.position().then(
       (position) => {
@@ -175,6 +226,10 @@ class Delivery implements Applier {
 
   #resumeAt(position: number): void {
     if (!this.#adopt(position)) return
+    if (this.#hasFailed) {
+      this.#hasFailed = false
+      this.#recoversAt = this.#commitIndex
+    }
     this.#phase = 'idle'
     this.#pump()
   }
@@ -193,6 +248,7 @@ class Delivery implements Applier {
       )
       return false
     }
+    if (position < this.#progress.after) this.#recoversAt = this.#commitIndex
     if (this.#progress.adopt(position, this.#batch?.commands ?? [])) this.#forget()
     this.#beginsAnew = this.appliedIndex === 0
     return true
@@ -202,12 +258,44 @@ class Delivery implements Applier {
   #forget(): void {
     this.#batch = null
     this.#poison = null
+    this.#refused = null
+  }
+
+  // Health
+
+  /** True: the application is not known to be healthy, and is asked for nothing until it is. */
+  #isGated(): boolean {
+    const health = this.#gate?.health
+    if (health === undefined || health.type === 'healthy') return false
+    this.#phase = 'gated'
+    if (health.type === 'unhealthy') {
+      this.#hasFailed = true
+      this.#obstacle.meetUntimed('unhealthy', health.sentence)
+    }
+    this.#servePictures()
+    return true
+  }
+
+  /** What is in flight comes to its end first. */
+  #gateChanged(): void {
+    if (this.#closing !== null) return
+    if (this.#phase === 'gated') this.#ask()
+    else this.#pump()
   }
 
   // Delivery
 
   #pump(): void {
-    if (this.#phase !== 'idle' || this.#closing !== null) return
+    if (this.#phase !== 'idle' || this.#closing !== null || this.#isGated()) return
+    if (this.#isDoubted) {
+      this.#ask()
+      return
+    }
+    if (this.#recoversAt !== null && this.appliedIndex >= this.#recoversAt) {
+      this.#recoversAt = null
+      this.#onRecovered()
+    }
+    if (this.#poison !== null && this.#isSkipped(this.#poison.index)) this.#poison = null
     if (this.#beginsAnew || this.#isOutOfReach) {
       this.#restore()
     } else if (this.#pictures.isWanted) {
@@ -215,9 +303,9 @@ class Delivery implements Applier {
     } else if (this.appliedIndex >= this.#commitIndex) {
       this.#obstacle.overcome()
     } else if (this.#batch !== null) {
-      this.#deliver(this.#batch)
+      this.#offer(withoutSkipped(this.#batch, this.#isSkipped))
     } else if (this.#poison !== null && this.appliedIndex === this.#poison.index - 1) {
-      this.#stopAtPoison(this.#poison.index, this.#poison.reason)
+      this.#stopAtPoison(this.#poison)
     } else {
       this.#read()
     }
@@ -260,8 +348,13 @@ class Delivery implements Applier {
       this.#meet('unreadable', sentence, this.#obstacle.backoffMs())
       return
     }
-    const batch = toBatch(this.#progress.after, entries, from, through)
+    this.#offer(toBatch(this.#progress.after, entries, from, through, this.#isSkipped))
+  }
+
+  /** One without commands needs no request. */
+  #offer(batch: Batch): void {
     if (batch.commands.length === 0) {
+      this.#batch = null
       this.#progress.advance(batch.lastIndex, batch.after, [], [])
       this.#goOn(true)
       return
@@ -349,10 +442,14 @@ class Delivery implements Applier {
     this.#goOn(this.#synchronous)
   }
 
-  #stopAtPoison(index: number, reason: string): void {
+  #stopAtPoison(poison: Poison): void {
+    const { index, reason } = poison
     // Whether it still is poison, the next try will tell.
     this.#poison = null
-    const sentence = `The application refuses the command at ${index} for good: ${reason}; delivery stops before it until the application takes it`
+    this.#refused = poison
+    const sentence =
+      `The application refuses the command at ${index} for good: ${reason}; delivery stops before it until the application takes it, ` +
+      `or until \`raft-sidecar skip ${index}\` leaves it out on every node`
     this.#meet('poison', sentence, slowRetryMs)
   }
 
@@ -374,6 +471,10 @@ class Delivery implements Applier {
   #meet(kind: ObstacleKind, sentence: string, retryAfterMs: number, phase: 'waiting' | 'ahead' = 'waiting'): void {
     this.#phase = phase
     this.#firstIndexMet = this.#entries.firstIndex
+    if (kind === 'unavailable' || kind === 'malformed' || kind === 'misconfigured') {
+      this.#hasFailed = true
+      this.#gate?.doubt()
+    }
     this.#obstacle.meet(kind, sentence, retryAfterMs, () => {
       if (this.#phase === 'picturing') this.#retryIsDue = true
       else this.#ask()
@@ -395,9 +496,12 @@ class Delivery implements Applier {
     return this.appliedIndex + 1 < this.#entries.firstIndex
   }
 
-  /** A snapshot that came meanwhile is the way out of the obstacle that was met before. */
-  get #isOvertaken(): boolean {
-    return this.#isOutOfReach && this.#entries.firstIndex > this.#firstIndexMet
+  /** A snapshot, or the agreement to skip the command that is refused, came after the obstacle was met: each way is tried once. */
+  #findWayOut(): boolean {
+    if (this.#isOutOfReach && this.#entries.firstIndex > this.#firstIndexMet) return true
+    if (this.#refused === null || !this.#isSkipped(this.#refused.index)) return false
+    this.#refused = null
+    return true
   }
 
   #restore(): void {
@@ -474,6 +578,10 @@ class Delivery implements Applier {
       case 'ahead':
         this.#pictures.refuse(this.blocked ?? '')
         break
+      case 'gated':
+        // One that has not said how it is will have done so soon.
+        if (this.#gate?.health.type === 'unhealthy') this.#pictures.refuse(this.blocked ?? '')
+        break
       case 'restoring':
         if (this.#restoring !== null) this.#pictures.refuse(this.#restoring)
         break
@@ -503,7 +611,7 @@ class Delivery implements Applier {
     if (this.#phase !== 'picturing' || this.#closing !== null) return
     const isDue = this.#retryIsDue
     this.#retryIsDue = false
-    if (isElsewhere || isDue || (this.#interruptsWaiting && this.#isOvertaken)) {
+    if (isElsewhere || isDue || (this.#interruptsWaiting && this.#findWayOut())) {
       this.#obstacle.stopTimer()
       this.#ask()
     } else if (this.#interruptsWaiting) {

@@ -22,16 +22,30 @@ export function sliceOf({ commands, bytes }: BatchLimits): BatchLimits {
   return { commands: Math.min(commands, slice.commands), bytes: Math.min(bytes, slice.bytes) }
 }
 
-/** The entries from `from` on, as they were read; `commands` is empty when none of them is one. Throws when they are not those asked for. */
-export function toBatch(after: number, entries: readonly Entry[], from: number, through: number): Batch {
+type IsSkipped = (index: number) => boolean
+
+/**
+ * The entries from `from` on, as they were read, without those that are no commands or are to be left out; `commands` is empty when nothing is left.
+ * Throws when they are not those asked for.
+ */
+export function toBatch(
+  after: number,
+  entries: readonly Entry[],
+  from: number,
+  through: number,
+  isSkipped: IsSkipped,
+): Batch {
   const first = entries[0]?.index
   const lastIndex = entries.at(-1)?.index
   if (first !== from || lastIndex !== from + entries.length - 1 || lastIndex > through) {
     throw new Error(`Reading the committed entries ${from} to ${through} gave ${first} to ${lastIndex}`)
   }
-  return { after, commands: entries.every(isCommand) ? entries : entries.filter(isCommand), lastIndex }
+  const isDelivered = ({ kind, index }: Entry) => (kind === 'json' || kind === 'bytes') && !isSkipped(index)
+  return { after, commands: entries.every(isDelivered) ? entries : entries.filter(isDelivered), lastIndex }
 }
 
-function isCommand(entry: Entry): boolean {
-  return entry.kind === 'json' || entry.kind === 'bytes'
+/** For a batch that is to be sent again: without what is to be left out by now. */
+export function withoutSkipped(batch: Batch, isSkipped: IsSkipped): Batch {
+  if (!batch.commands.some(({ index }) => isSkipped(index))) return batch
+  return { ...batch, commands: batch.commands.filter(({ index }) => !isSkipped(index)) }
 }

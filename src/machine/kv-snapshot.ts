@@ -103,7 +103,9 @@ export async function decodeSnapshot(
     if (carriedBytes > maxLineBytes) throw invalid(`a line is longer than ${maxLineBytes} bytes`)
   }
   if (carriedBytes > 0) throw invalid('it ends in the middle of a line')
-  return reader.end()
+  const store = reader.end()
+  await store.order(giveWay)
+  return store
 }
 
 class SnapshotReader {

@@ -1,6 +1,8 @@
 // The map of the key-value machine, of which pictures can be taken while it goes on changing. A picture costs nothing to begin: it walks
 // the live map and is handed the old item whenever one that it has not reached yet is replaced or deleted.
 
+import { KeyOrder } from './kv-key-order.ts'
+
 /** Never changed once it is in the map: a write puts another in its place. */
 export interface KvItem {
   readonly key: string
@@ -23,6 +25,7 @@ const shardCount = 256
 export class KvStore {
   readonly #shards: readonly Shard[] = Array.from({ length: shardCount }, () => new Map())
   readonly #pictures = new Set<KvPicture>()
+  readonly #order = new KeyOrder()
   #size = 0
   #nextPlace = 1
 
@@ -34,12 +37,18 @@ export class KvStore {
     return this.#shards[shardOf(key)]?.get(key)
   }
 
+  /** Those whose keys begin with the prefix, in order of keys, from the first one above `after` on. Nothing must be changed meanwhile. */
+  *list(prefix: string, after: string | null): Generator<KvItem, void, undefined> {
+    for (const key of this.#order.above(after, prefix)) yield this.#shard(key).get(key) as KvItem
+  }
+
   /** Returns the item that is now in place. */
   set(key: string, valueJson: string, index: number): KvItem {
     const shard = this.#shard(key)
     const old = shard.get(key)
     if (old === undefined) {
       this.#size++
+      this.#order.add(key)
       return this.#place(shard, { key, valueJson, createdIndex: index, modifiedIndex: index, place: this.#nextPlace++ })
     }
     this.#preserve(old)
@@ -53,11 +62,12 @@ export class KvStore {
     if (old === undefined) return false
     this.#preserve(old)
     shard.delete(key)
+    this.#order.remove(key)
     this.#size--
     return true
   }
 
-  /** Takes an item from a snapshot as it is; false when the key is there already. */
+  /** Takes an item from a snapshot as it is; false when the key is there already. `order` must follow the last one. */
   load(item: KvItem): boolean {
     const shard = this.#shard(item.key)
     if (shard.has(item.key)) return false
@@ -67,11 +77,22 @@ export class KvStore {
     return true
   }
 
+  /** Puts what was loaded in order; nothing can be listed before, nor changed meanwhile. */
+  async order(giveWay: () => Promise<void>): Promise<void> {
+    // A hash has drawn which keys share a shard.
+    const sample = this.#shards.flatMap((shard) => [...take(shard.keys(), 16)])
+    await this.#order.fill(this.#keys(), sample, giveWay)
+  }
+
   /** The items as they are now, when every command through `position` is applied. The picture must be closed. */
   picture(position: number): KvPicture {
     const picture = new KvPicture(this.#shards, this.#size, position, () => this.#pictures.delete(picture))
     this.#pictures.add(picture)
     return picture
+  }
+
+  *#keys(): Generator<string, void, undefined> {
+    for (const shard of this.#shards) yield* shard.keys()
   }
 
   #shard(key: string): Shard {
@@ -142,6 +163,14 @@ export class KvPicture {
     const item = preserved?.get(key) ?? null
     preserved?.delete(key)
     return item
+  }
+}
+
+function* take<T>(values: Iterable<T>, count: number): Generator<T, void, undefined> {
+  let left = count
+  for (const value of values) {
+    if (left-- === 0) return
+    yield value
   }
 }
 

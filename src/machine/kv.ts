@@ -5,7 +5,7 @@ import type { Clock } from '../node/ports.ts'
 import type { Entry } from '../raft/entry.ts'
 import { type KvCommand, parseKvCommand } from './kv-command.ts'
 import { decodeSnapshot, encodeSnapshot } from './kv-snapshot.ts'
-import { KvStore } from './kv-store.ts'
+import { type KvItem, KvStore } from './kv-store.ts'
 import type { ApplyOutcome, RestoreOutcome, Snapshot, StateMachine } from './state-machine.ts'
 
 /** A key as it is read. */
@@ -34,7 +34,20 @@ export interface KvMachine extends StateMachine {
   get(key: string): KvView | null
   /** The same as JSON text, with the value exactly as it was sent. */
   getJson(key: string): string | null
+  /**
+   * Keys that begin with the prefix and come behind `after`, in order of their UTF-16 code units, as such texts: at most `limit`, and fewer where they
+   * grow beyond what the loop should be held for. `more`: others follow the last one.
+   */
+  listJson(prefix: string, after: string | null, limit: number): KvListing
 }
+
+export interface KvListing {
+  readonly items: readonly string[]
+  readonly more: boolean
+}
+
+/** A page of a listing ends behind the item that reaches this. */
+const maxListingChars = 1024 * 1024
 
 export function createKvMachine(clock: Pick<Clock, 'defer'>): KvMachine {
   return new KeyValueMachine(clock)
@@ -82,9 +95,19 @@ class KeyValueMachine implements KvMachine {
 
   getJson(key: string): string | null {
     const item = this.#store.get(key)
-    if (item === undefined) return null
-    const { valueJson, createdIndex, modifiedIndex } = item
-    return `{"key":${JSON.stringify(key)},"value":${valueJson},"createdIndex":${createdIndex},"modifiedIndex":${modifiedIndex}}`
+    return item === undefined ? null : jsonOf(item)
+  }
+
+  listJson(prefix: string, after: string | null, limit: number): KvListing {
+    const items: string[] = []
+    let chars = 0
+    for (const item of this.#store.list(prefix, after)) {
+      if (items.length >= limit || chars >= maxListingChars) return { items, more: true }
+      const text = jsonOf(item)
+      items.push(text)
+      chars += text.length
+    }
+    return { items, more: false }
   }
 
   async snapshot(): Promise<Snapshot> {
@@ -141,4 +164,8 @@ class KeyValueMachine implements KvMachine {
       modifiedIndex,
     }
   }
+}
+
+function jsonOf({ key, valueJson, createdIndex, modifiedIndex }: KvItem): string {
+  return `{"key":${JSON.stringify(key)},"value":${valueJson},"createdIndex":${createdIndex},"modifiedIndex":${modifiedIndex}}`
 }

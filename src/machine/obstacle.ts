@@ -3,7 +3,15 @@
 import type { Clock } from '../node/ports.ts'
 
 /** `ahead` is usual for a moment after a start: it is not known yet what is committed. `cursor` alone does not stop delivery. */
-export type ObstacleKind = 'unavailable' | 'malformed' | 'poison' | 'misconfigured' | 'ahead' | 'unreadable' | 'cursor'
+export type ObstacleKind =
+  | 'unavailable'
+  | 'unhealthy'
+  | 'malformed'
+  | 'poison'
+  | 'misconfigured'
+  | 'ahead'
+  | 'unreadable'
+  | 'cursor'
 
 export interface ApplierObserver {
   /** Called when the sentence changes, not at each repetition. */
@@ -49,9 +57,13 @@ export class Obstacle {
       this.#cancelTimer = null
       retry()
     })
-    if (sentence === this.#sentence) return
-    this.#sentence = sentence
-    this.#observer?.obstructed(kind, sentence)
+    this.#tell(kind, sentence)
+  }
+
+  /** One that somebody else watches, and that no time is set for. */
+  meetUntimed(kind: ObstacleKind, sentence: string): void {
+    this.stopTimer()
+    this.#tell(kind, sentence)
   }
 
   overcome(): void {
@@ -71,5 +83,11 @@ export class Obstacle {
   stopTimer(): void {
     this.#cancelTimer?.()
     this.#cancelTimer = null
+  }
+
+  #tell(kind: ObstacleKind, sentence: string): void {
+    if (sentence === this.#sentence) return
+    this.#sentence = sentence
+    this.#observer?.obstructed(kind, sentence)
   }
 }

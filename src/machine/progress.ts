@@ -36,7 +36,7 @@ export class Progress {
 
   /**
    * Goes by a committed position of the machine: back when it lost commands, forth when it holds some whose acknowledgement was lost
-   * (then `undelivered` are the commands of the batch that failed). False when it changes nothing.
+   * (then `undelivered` are the commands of the batch that failed, and what they answered is not known). False when it changes nothing.
    */
   adopt(position: number, undelivered: readonly Entry[]): boolean {
     this.#placed = true
@@ -48,12 +48,16 @@ export class Progress {
       return true
     }
     if (position <= this.#appliedIndex) return false
-    const taken = undelivered.filter((command) => command.index <= position)
-    this.advance(position, position, taken, taken.map(unknownResult))
+    this.advance(
+      position,
+      position,
+      undelivered.filter((command) => command.index <= position),
+      null,
+    )
     return true
   }
 
-  advance(appliedIndex: number, after: number, commands: readonly Entry[], results: readonly unknown[]): void {
+  advance(appliedIndex: number, after: number, commands: readonly Entry[], results: readonly unknown[] | null): void {
     if (appliedIndex <= this.#appliedIndex) {
       throw new Error(`Applying goes from ${this.#appliedIndex} to ${appliedIndex}, which is no advance`)
     }
@@ -74,8 +78,4 @@ export class Progress {
   #noteCursor(): void {
     if (this.#usesCursor) this.#cursor?.note(this.#after)
   }
-}
-
-function unknownResult(): null {
-  return null
 }

@@ -651,18 +651,24 @@ export class RaftNode implements Node {
   }
 
   #applied(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[] | null): void {
-    if (results !== null) {
+    const nowMs = this.#options.clock.monotonicMs()
+    if (results === null) {
+      this.#proposals.answersLost(appliedIndex, 'the acknowledgement of the state machine was lost')
+      this.#proposals.ledgerChanged(nowMs)
+    } else {
       const kept = this.#keeper.ledger.answered(entries, results)
       if (kept.length > 0) this.#options.results?.append(kept)
+      this.#proposals.applied(entries, results, nowMs)
     }
-    this.#proposals.applied(entries, results, this.#options.clock.monotonicMs())
     this.#reads.applied(appliedIndex)
     if (entries.length > 0) this.#options.observer.event({ type: 'applied', commands: entries.length })
-    if (this.#options.watcher === null) this.#delivered(this.#options.applier, entries)
+    // Further than it was delivered to: it got there by other hands.
+    if (results === null && entries.length === 0) this.#applicationMoved(this.#options.applier)
+    else this.#delivered(this.#options.applier, entries)
   }
 
   #restored(appliedIndex: number): void {
-    this.#proposals.restored(appliedIndex)
+    this.#proposals.answersLost(appliedIndex, 'the state machine was restored from a snapshot')
     this.#reads.applied(appliedIndex)
     this.#applicationMoved(this.#options.applier)
   }

@@ -233,12 +233,12 @@ export class Proposals {
     }
   }
 
-  /** The state machine was brought to this index by a snapshot: what the commands up to it answered is not known here. */
-  restored(appliedIndex: number): void {
+  /** The state machine holds everything through this index, and what the commands up to it answered is not known here, for this reason. */
+  answersLost(appliedIndex: number, why: string): void {
     for (const pending of [...this.#pending.values()]) {
       const { committed } = pending
       if (committed === null || committed.index > appliedIndex) continue
-      this.#answerLost(pending, 'the state machine was restored from a snapshot')
+      this.#answerLost(pending, why)
     }
   }
 
@@ -264,8 +264,8 @@ export class Proposals {
     return { count, oldestArrivalMs }
   }
 
-  /** The state machine has taken these commands; `results` null: nobody knows here what they answered. */
-  applied(entries: readonly Entry[], results: readonly unknown[] | null, nowMs: number): void {
+  /** The state machine has taken these commands. */
+  applied(entries: readonly Entry[], results: readonly unknown[], nowMs: number): void {
     if (this.#pending.size === 0) return
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i]
@@ -274,8 +274,7 @@ export class Proposals {
       if (pending === undefined) continue
       const { index, term, timestampMs } = entry
       pending.committed ??= { index, term, timestampMs, duplicate: false }
-      if (results === null) this.#answerLost(pending, 'the acknowledgement of the state machine was lost')
-      else this.#answer(pending, pending.committed, results[i] ?? null)
+      this.#answer(pending, pending.committed, results[i] ?? null)
     }
     this.ledgerChanged(nowMs)
   }

@@ -9,6 +9,7 @@ import { createAppMachine } from '../../src/machine/app.ts'
 import type { StateMachine } from '../../src/machine/state-machine.ts'
 import { collect, FakeClock, jsonEntry, someUnixMs } from './fixtures.ts'
 import { startServer, startStreamServer, type TestServer } from './test-server.ts'
+import { until } from './until.ts'
 
 type Answer = (response: ServerResponse, request: IncomingMessage) => void
 
@@ -59,14 +60,6 @@ const stateAt =
     for (const chunk of chunks) response.write(chunk)
     response.end()
   }
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let turns = 0; turns < 1_000_000; turns++) {
-    if (condition()) return
-    await new Promise((resolve) => setImmediate(resolve))
-  }
-  assert.fail(`Waited in vain for ${condition}`)
-}
 
 function bodyOf(...chunks: readonly string[]) {
   return (async function* () {

@@ -15,6 +15,7 @@ interface Received {
   readonly method: string | undefined
   readonly url: string | undefined
   readonly type: string | undefined
+  readonly traceparent?: string
   readonly body: string
 }
 
@@ -25,12 +26,9 @@ async function withApp(
 ): Promise<void> {
   const received: Received[] = []
   const server = await startServer((request, body, response) => {
-    received.push({
-      method: request.method,
-      url: request.url,
-      type: request.headers['content-type'],
-      body: body.toString(),
-    })
+    const { 'content-type': type, traceparent } = request.headers
+    const traced = typeof traceparent === 'string' ? { traceparent } : {}
+    received.push({ method: request.method, url: request.url, type, ...traced, body: body.toString() })
     answer(response)
   })
   const machine = createAppMachine({ url: server.url, cluster: 'orders', node: 'n1', clock: realClock, ...options })
@@ -209,6 +207,63 @@ test('the request is what the contract says, with JSON commands byte for byte', 
     ])
   })
 })
+
+test('a command arrives with its key and its trace context, where it has them', async () => {
+  const key = `"\\${'k'.repeat(253)}`
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+  const stamp = '"term":3,"timestamp":"2026-11-23T05:00:00.123Z"'
+  await withApp(reply(204), async (machine, received) => {
+    await machine.apply(40, [
+      entry(41, 'json', '1', { key }),
+      entry(42, 'bytes', 'x', { traceparent }),
+      entry(43, 'json', ' [2]', { key: 'k', traceparent }),
+      entry(44, 'json', '3'),
+    ])
+    assert.equal(
+      received[0]?.body,
+      '{"cluster":"orders","node":"n1","after":40,"commands":[' +
+        `{"index":41,${stamp},"key":${JSON.stringify(key)},"command":1},` +
+        `{"index":42,${stamp},"traceparent":"${traceparent}","bytes":"eA=="},` +
+        `{"index":43,${stamp},"key":"k","traceparent":"${traceparent}","command": [2]},` +
+        `{"index":44,${stamp},"command":3}]}`,
+    )
+    assert.equal(received[0]?.traceparent, undefined)
+  })
+})
+
+test('keys and trace contexts of any length fit into the request', async () => {
+  const worst = { key: '"'.repeat(255), traceparent: '\\'.repeat(255) }
+  await withApp(reply(204), async (machine, received) => {
+    await machine.apply(
+      40,
+      Array.from({ length: 100 }, (_, i) => entry(41 + i, 'json', '0', worst)),
+    )
+    const body = JSON.parse(received[0]?.body ?? '')
+    assert.equal(body.commands.length, 100)
+    assert.equal(body.commands[99].key, worst.key)
+    assert.equal(body.commands[99].traceparent, worst.traceparent)
+  })
+})
+
+const traceOf = (id: string) => `00-${id.repeat(32)}-b7ad6b7169203331-01`
+for (const [name, traces, expected] of [
+  ['a single command', ['a'], traceOf('a')],
+  ['commands of one trace', ['a', 'a', 'a'], traceOf('a')],
+  ['commands of two traces', ['a', 'a', 'b'], undefined],
+  ['commands of which one has no trace', ['a', null], undefined],
+  ['commands of which the first has no trace', [null, 'a'], undefined],
+  ['a command without trace', [null], undefined],
+] as const) {
+  test(`the request for ${name} ${expected === undefined ? 'belongs to no trace' : 'belongs to that trace'}`, async () => {
+    await withApp(reply(204), async (machine, received) => {
+      const commands = traces.map((id, i) =>
+        entry(41 + i, 'json', '1', { traceparent: id === null ? null : traceOf(id) }),
+      )
+      await machine.apply(40, commands)
+      assert.equal(received[0]?.traceparent, expected)
+    })
+  })
+}
 
 test('names and numbers of any length fit into the request', async () => {
   const most = Number.MAX_SAFE_INTEGER

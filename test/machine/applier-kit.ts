@@ -1,8 +1,9 @@
 // An applier in a test's hands: a machine that answers by script, a cursor in memory, and everything that is told of them.
 
 import type { FatalError } from '../../src/errors.ts'
-import { createApplier } from '../../src/machine/applier.ts'
+import { createApplier, type DeliveringApplier } from '../../src/machine/applier.ts'
 import type { CursorStore } from '../../src/machine/cursor.ts'
+import type { Health, HealthGate } from '../../src/machine/health.ts'
 import type { ApplyOutcome, RestoreOutcome, Snapshot, StateMachine } from '../../src/machine/state-machine.ts'
 import type { ApplierEvents } from '../../src/node/ports.ts'
 import type { Entry } from '../../src/raft/entry.ts'
@@ -140,6 +141,30 @@ export interface Setup {
   readonly random?: () => number
   readonly maxBatchCommands?: number
   readonly maxBatchBytes?: number
+  readonly gate?: HealthGate
+}
+
+/** Says by hand whether the application is well. */
+export class FakeGate implements HealthGate {
+  health: Health = { type: 'unknown', sentence: 'not asked yet' }
+  doubts = 0
+  #changed: () => void = () => {}
+
+  watch(changed: () => void): void {
+    this.#changed = changed
+  }
+
+  become(type: Health['type'], sentence = ''): void {
+    this.health = type === 'healthy' ? { type } : { type, sentence }
+    this.#changed()
+  }
+
+  doubt(): void {
+    this.doubts++
+    this.become('unknown', 'asked again')
+  }
+
+  async close(): Promise<void> {}
 }
 
 export function setUp({
@@ -152,7 +177,9 @@ export function setUp({
   const events: string[] = []
   const alarms: string[] = []
   const fatal: FatalError[] = []
-  const applier = createApplier({
+  /** How far the machine was each time that it was found again. */
+  const recoveries: number[] = []
+  const applier: DeliveringApplier = createApplier({
     machine,
     clock,
     random,
@@ -162,6 +189,7 @@ export function setUp({
       resumed: () => alarms.push('resumed'),
       restoring: (sentence) => alarms.push(sentence),
     },
+    onRecovered: () => recoveries.push(applier.appliedIndex),
     onFatal: (error) => fatal.push(error),
   })
   const start = () =>
@@ -171,7 +199,7 @@ export function setUp({
       rewound: (index) => events.push(`rewound ${index}`),
       restored: (index) => events.push(`restored ${index}`),
     })
-  return { machine, log, clock, events, alarms, fatal, applier, start }
+  return { machine, log, clock, events, alarms, fatal, recoveries, applier, start }
 }
 
 export const noEvents: ApplierEvents = { applied() {}, rewound() {}, restored() {} }

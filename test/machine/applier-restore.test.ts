@@ -53,11 +53,11 @@ test('without a snapshot a machine at 0 is fed from the first entry on, and the 
 
 for (const [position, calls, events] of [
   // Behind the snapshot's last command, by however little.
-  [5, ['position', 'restore 6', 'position', '6: 8 9 10'], ['5 [] []', 'restored 7', '10']],
+  [5, ['position', 'restore 6', 'position', '6: 8 9 10'], ['5 [] null', 'restored 7', '10']],
   // At the last command of the snapshot, or at an entry that is none: nothing is missing.
-  [6, ['position', '6: 8 9 10'], ['6 [] []', '7 [] []', '10']],
-  [7, ['position', '7: 8 9 10'], ['7 [] []', '10']],
-  [9, ['position', '9: 10'], ['9 [] []', '10']],
+  [6, ['position', '6: 8 9 10'], ['6 [] null', '7 [] []', '10']],
+  [7, ['position', '7: 8 9 10'], ['7 [] null', '10']],
+  [9, ['position', '9: 10'], ['9 [] null', '10']],
 ] as const) {
   test(`a machine at ${position}, where the log begins at 8 and the snapshot's last command is at 6, gets what it lacks`, async () => {
     const kit = setUp({ log: compactedLog() })
@@ -326,7 +326,7 @@ test('a machine that took the snapshot and then was gone needs no second restore
   machine.knownPosition = 6
   await clock.advance(100)
   assert.deepEqual(machine.restored.length, 1)
-  assert.deepEqual(events, ['6 [] []', '7 [] []', '10 [8 9 10] ["r8","r9","r10"]'])
+  assert.deepEqual(events, ['6 [] null', '7 [] []', '10 [8 9 10] ["r8","r9","r10"]'])
 })
 
 for (const [name, prepare, sentence] of [

@@ -151,7 +151,7 @@ test('a batch whose answer was lost is in the picture or not: the position tells
   await assert.rejects(applier.snapshot(), /gave its state at 6, and was taken to be at 4/)
   await clock.settle()
   assert.deepEqual(machine.takeCalls(), ['4: 6', 'snapshot', 'position'])
-  assert.equal(events.at(-1), '6 [6] [null]')
+  assert.equal(events.at(-1), '6 [6] null')
   assert.deepEqual(clock.dueInMs, [])
 })
 

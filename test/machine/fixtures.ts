@@ -6,9 +6,15 @@ import type { Entry, EntryKind } from '../../src/raft/entry.ts'
 
 export const someUnixMs = Date.UTC(2026, 10, 23, 5, 0, 0, 123)
 
-export function entry(index: number, kind: EntryKind, payload: string | Uint8Array = ''): Entry {
+export function entry(
+  index: number,
+  kind: EntryKind,
+  payload: string | Uint8Array = '',
+  { key = null, traceparent = null }: Partial<Pick<Entry, 'key' | 'traceparent'>> = {},
+): Entry {
   const bytes = Buffer.from(payload)
-  return { index, term: 3, kind, timestampMs: someUnixMs, origin: 0, sequence: 0, payload: bytes, record: bytes }
+  const fields = { index, term: 3, kind, timestampMs: someUnixMs, origin: 0, sequence: 0, key, traceparent }
+  return { ...fields, payload: bytes, record: bytes }
 }
 
 export function jsonEntry(index: number, value: unknown): Entry {
@@ -91,6 +97,8 @@ export class FakeLog implements CommittedEntries {
   readonly reads: { readonly from: number; readonly through: number; readonly maxBytes: number }[] = []
   asynchronous = false
   firstIndex = 1
+  /** Commands that the cluster has agreed to leave out. */
+  readonly skipped = new Set<number>()
   snapshot: FakeSnapshot | Error | null = null
   /** How often the newest snapshot was asked for. */
   opened = 0
@@ -119,6 +127,8 @@ export class FakeLog implements CommittedEntries {
     return this.asynchronous ? Promise.resolve(found) : found
   }
 
+  readonly isSkipped = (index: number): boolean => this.skipped.has(index)
+
   async openSnapshot(): Promise<StoredSnapshot | null> {
     this.opened++
     if (this.snapshot instanceof Error) throw this.snapshot
@@ -144,6 +154,10 @@ export class FakeSnapshot implements StoredSnapshot {
 
   async read(): Promise<number> {
     throw new Error('An applier has no use for the bytes of the file')
+  }
+
+  async *ledger(): AsyncGenerator<Uint8Array> {
+    yield* [] as Uint8Array[]
   }
 
   async *body(): AsyncGenerator<Uint8Array> {

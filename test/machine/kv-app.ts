@@ -11,12 +11,17 @@ interface DeliveredCommand {
 export interface KvApp {
   readonly url: string
   readonly state: ReadonlyMap<string, unknown>
+  /** What came to it, over all its lives: the indexes of each batch that it took. */
+  readonly taken: readonly (readonly number[])[]
+  /** A new process; its connections are closed, or kept by what stands before it. */
+  restart(memory: 'lost' | 'kept', connections: 'closed' | 'kept'): void
   stop(): Promise<void>
 }
 
 export async function startKvApp(): Promise<KvApp> {
   let state = new Map<string, unknown>()
   let position = 0
+  const taken: number[][] = []
   const server = await startServer((request, body, response) => {
     const answer = (status: number, value: unknown) => response.writeHead(status).end(JSON.stringify(value))
     if (request.url === '/raft/position') return answer(200, { position })
@@ -34,6 +39,7 @@ export async function startKvApp(): Promise<KvApp> {
     if (request.url !== '/raft/apply') return answer(404, {})
     const batch = JSON.parse(body.toString()) as { after: number; commands: DeliveredCommand[] }
     if (batch.after !== position) return answer(409, { position })
+    taken.push(batch.commands.map(({ index }) => index))
     const results = batch.commands.map(({ index, command }) => {
       position = index
       if (command === undefined) return { ok: false }
@@ -47,6 +53,13 @@ export async function startKvApp(): Promise<KvApp> {
     url: `${server.url}/raft`,
     get state() {
       return state
+    },
+    taken,
+    restart(memory, connections) {
+      if (connections === 'closed') server.drop()
+      if (memory === 'kept') return
+      state = new Map()
+      position = 0
     },
     stop: server.stop,
   }

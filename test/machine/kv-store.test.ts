@@ -69,11 +69,12 @@ test('a picture of keys that share a shard holds every item once, whatever is wr
   }
 })
 
-test('the size counts keys, and loading a key twice is refused', () => {
+test('the size counts keys, and loading a key twice is refused', async () => {
   const store = new KvStore()
   const item = { key: 'a', valueJson: '1', createdIndex: 1, modifiedIndex: 2 }
   assert.equal(store.load(item), true)
   assert.equal(store.load(item), false)
+  await store.order(async () => {})
   assert.equal(store.size, 1)
   store.set('a', '2', 3)
   assert.equal(store.size, 1)

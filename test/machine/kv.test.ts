@@ -227,3 +227,85 @@ test('a snapshot gives the loop back before each chunk', async () => {
   assert.ok(chunks > 3)
   assert.ok(turns >= chunks)
 })
+
+/** As a page of a listing shows them: key and where it was modified. */
+function page(kv: KvMachine, prefix: string, after: string | null, limit: number) {
+  const { items, more } = kv.listJson(prefix, after, limit)
+  const shown = items.map((text) => JSON.parse(text)).map(({ key, modifiedIndex }) => `${key}@${modifiedIndex}`)
+  return [shown, more]
+}
+
+test('a listing goes through the keys of a prefix in order, page by page', () => {
+  const kv = createKvMachine(promptClock)
+  const names = ['b', 'a/2', 'a', 'a/10', 'a/', 'a/1', 'a0', 'ab']
+  apply(kv, 0, ...names.map((name, i) => setEntry(i + 1, name, i)))
+  assert.deepEqual(page(kv, '', null, 100), [['a@3', 'a/@5', 'a/1@6', 'a/10@4', 'a/2@2', 'a0@7', 'ab@8', 'b@1'], false])
+  assert.deepEqual(page(kv, 'a/', null, 3), [['a/@5', 'a/1@6', 'a/10@4'], true])
+  assert.deepEqual(page(kv, 'a/', 'a/10', 3), [['a/2@2'], false])
+  assert.deepEqual(page(kv, 'a/', null, 4)[1], false)
+  // Where a page begins need be no key, nor below the prefix.
+  assert.deepEqual(page(kv, 'a/', 'a/11', 9), [['a/2@2'], false])
+  assert.deepEqual(page(kv, 'a/', 'A', 1), [['a/@5'], true])
+  assert.deepEqual(page(kv, 'a/', 'b', 9), [[], false])
+  assert.deepEqual(page(kv, 'c', null, 9), [[], false])
+})
+
+test('a listing shows what was set and deleted last', () => {
+  const kv = createKvMachine(promptClock)
+  apply(kv, 0, setEntry(1, 'a', 1), setEntry(2, 'b', 1), jsonEntry(3, { op: 'delete', key: 'a' }), setEntry(4, 'b', 2))
+  assert.deepEqual(page(kv, '', null, 9), [['b@4'], false])
+  apply(kv, 4, setEntry(5, 'a', 1))
+  assert.deepEqual(page(kv, '', null, 9), [['a@5', 'b@4'], false])
+})
+
+test('a listed item is the text that a read of it gives, its value as it was sent', () => {
+  const kv = createKvMachine(promptClock)
+  apply(kv, 0, entry(1, 'json', '{"op":"set","key":"\\"","value": [1e400, 12345678901234567890 ] }'))
+  assert.deepEqual(kv.listJson('', null, 1), { items: [kv.getJson('"')], more: false })
+})
+
+test('keys are in the order of their code units', () => {
+  const kv = createKvMachine(promptClock)
+  apply(kv, 0, ...['ﬀ', '🚣', 'z', 'Z', 'é', 'e\u0301'].map((name, i) => setEntry(i + 1, name, i)))
+  assert.deepEqual(page(kv, '', null, 9)[0], ['Z@4', 'e\u0301@6', 'z@3', 'é@5', '🚣@2', 'ﬀ@1'])
+})
+
+test('a page ends early where values are large, and the next one goes on behind it', () => {
+  const kv = createKvMachine(promptClock)
+  apply(kv, 0, ...[1, 2, 3, 4, 5].map((i) => setEntry(i, `k${i}`, 'v'.repeat(400_000))))
+  assert.deepEqual(page(kv, 'k', null, 5), [['k1@1', 'k2@2', 'k3@3'], true])
+  assert.deepEqual(page(kv, 'k', 'k3', 5), [['k4@4', 'k5@5'], false])
+})
+
+test('a listing goes on while a picture is read, and after a restore shows what was restored', async () => {
+  const kv = createKvMachine(promptClock)
+  const count = 3000
+  apply(kv, 0, ...Array.from({ length: count }, (_, i) => setEntry(i + 1, `k${i}`, i)))
+  const { position, body } = await kv.snapshot()
+  const chunks: Uint8Array[] = []
+  let index = count
+  for await (const chunk of body) {
+    chunks.push(Buffer.from(chunk))
+    apply(kv, index++, setEntry(index, `later${index}`, 0))
+    apply(kv, index++, jsonEntry(index, { op: 'delete', key: `k${index}` }))
+    assert.equal(kv.listJson('later', null, 9999).items.length, (index - count) / 2)
+    assert.equal(kv.listJson(`k${index}`, null, 1).items.length, 0)
+  }
+  const rest = Array.from({ length: count }, (_, i) => `k${i}`).toSorted()
+  for (const machine of [kv, createKvMachine(promptClock)]) {
+    await machine.restore({
+      position,
+      body: (async function* () {
+        yield* chunks
+      })(),
+    })
+    const { items, more } = machine.listJson('', null, count)
+    assert.deepEqual(
+      items.map((text) => JSON.parse(text).key),
+      rest,
+    )
+    assert.equal(more, false)
+    apply(machine, count, setEntry(count + 1, 'k0a', 0), jsonEntry(count + 2, { op: 'delete', key: 'k0' }))
+    assert.deepEqual(page(machine, '', null, 2), [['k0a@3001', 'k1@2'], true])
+  }
+})

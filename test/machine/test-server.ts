@@ -16,6 +16,8 @@ export const realClock = {
 export interface TestServer {
   readonly url: string
   readonly connections: number
+  /** Closes every connection, as a restart does. */
+  drop(): void
   stop(): Promise<void>
 }
 
@@ -46,6 +48,7 @@ export async function startStreamServer(
     get connections() {
       return connections
     },
+    drop: () => server.closeAllConnections(),
     async stop() {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))

@@ -516,7 +516,7 @@ test('What is committed within a snapshot that the state machine was restored fr
   const committed = bench.add({ wait: 'committed' })
   bench.take(1)
   bench.commit([1, 1, 1], [1, 2, 2], [1, 3, 3], [1, 4, 5])
-  bench.proposals.restored(2)
+  bench.proposals.answersLost(2, 'it was restored')
   await settled()
   assert.deepEqual(states([...all, committed]), [
     'result-unknown/committed',
