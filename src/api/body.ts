@@ -7,6 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { NewCommand, Node } from '../node/contract.ts'
 import type { BodyBudget, BodyLease } from './body-budget.ts'
 import { idempotencyKeyOf } from './idempotency-key.ts'
+import type { Pace } from './pace.ts'
 import { fail, Refusal } from './problem.ts'
 import { traceparentOf } from './traceparent.ts'
 
@@ -21,14 +22,15 @@ export interface BodyLimits {
   readonly node: Pick<Node, 'admit'>
   readonly maxCommandBytes: number
   readonly bodies: BodyBudget
+  readonly pace: Pace
 }
 
-/** What is refused, here or by `use`, is answered; nothing throws later than this call. */
+/** What is refused, here or by `take`, is answered; nothing throws later than this call. */
 export function takeCommand(
   request: FastifyRequest,
   reply: FastifyReply,
-  { node, maxCommandBytes, bodies }: BodyLimits,
-  use: (command: NewCommand) => void,
+  { node, maxCommandBytes, bodies, pace }: BodyLimits,
+  take: (command: NewCommand) => void,
 ): void {
   const { raw } = request
   const key = idempotencyKeyOf(raw.headers)
@@ -36,8 +38,7 @@ export function takeCommand(
   const kind = kindOf(raw.headers)
   const announcedBytes = announcedBytesOf(raw.headers)
   if (announcedBytes > maxCommandBytes) throw tooLarge(maxCommandBytes)
-  requireRoom(node, announcedBytes)
-  readBody(raw, announcedBytes, maxCommandBytes, tooLarge, bodies, (payload) => {
+  const use = (payload: Buffer | Error) => {
     try {
       if (payload instanceof Error) throw payload
       // Others may have come first while it arrived.
@@ -48,11 +49,21 @@ export function takeCommand(
       if (kind === 'json' && !isUtf8(payload)) {
         throw new Refusal(400, 'invalid-command', 'The body is not valid UTF-8, so not JSON.')
       }
-      use({ kind, payload, key, traceparent })
+      take({ kind, payload, key, traceparent })
+    } catch (error) {
+      fail(reply, error)
+    }
+  }
+  const expectedBytes = Number.isNaN(announcedBytes) ? 0 : announcedBytes
+  const isTaken = pace.take(expectedBytes, () => {
+    try {
+      requireRoom(node, announcedBytes)
+      readBody(raw, announcedBytes, maxCommandBytes, tooLarge, bodies, use)
     } catch (error) {
       fail(reply, error)
     }
   })
+  if (!isTaken) throw new Refusal(429, 'too-many-proposals', 'Too many commands arrive at once: try again later.', 1)
 }
 
 /** Throws ProposalError when a proposal of this size (NaN: it is not said) would be refused anyhow, before it costs more than that. */
