@@ -134,7 +134,7 @@ async function assemble(
       version,
       maxCommandBytes: config.maxCommandBytes,
       maxPendingBytes: config.maxPendingBytes,
-      leaseReads: false,
+      leaseReads: config.leaseReads,
       kv: machines.kv,
       validateCommand: machines.kv === null ? null : validateKvCommand,
       readyChecks: () => readyChecks(node),

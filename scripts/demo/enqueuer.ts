@@ -1,5 +1,5 @@
 // Tasks arrive at a steady rate and are given to the three applications in turn. One that is not acknowledged is given to the next
-// application, under the same id, until it is: the queue knows a task by its id, so nothing is enqueued twice.
+// application, until it is: the id of a task is the key of the command that enqueues it, so nothing is enqueued twice.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { NewTask } from './files.ts'
@@ -20,7 +20,7 @@ export class Enqueuer {
   /** Acknowledged only when they were sent again. */
   repeated = 0
   /** Of these, an earlier attempt had made it after all. */
-  known = 0
+  duplicates = 0
   readonly #urls: readonly string[]
 
   constructor(urls: readonly string[]) {
@@ -57,11 +57,12 @@ export class Enqueuer {
     for (let attempt = 0; ; attempt++) {
       const sentMs = performance.now()
       const url = this.#urls[(turn + attempt) % this.#urls.length]
-      const answer = await postJson<{ readonly known?: boolean }>(`${url}/tasks`, task, requestTimeoutMs)
+      const answer = await postJson<{ readonly duplicate?: boolean }>(`${url}/tasks`, task, requestTimeoutMs)
       if (answer !== null) {
         this.acknowledged.set(task.id, { sentMs, answeredMs: performance.now() })
-        if (attempt > 0) this.repeated++
-        if (answer.known === true) this.known++
+        if (attempt === 0) return
+        this.repeated++
+        if (answer.duplicate === true) this.duplicates++
         return
       }
       await sleep(pauseMs)

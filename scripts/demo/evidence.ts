@@ -1,9 +1,10 @@
 // Collects what the proofs are made of: the applications' own histories, and the digests of the files, computed again.
 
+import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileDigest } from '../../test/apps/task-queue/file-digest.ts'
 import type { Task } from '../../test/apps/task-queue/queue.ts'
+import { fileDigest } from '../../test/apps/task-queue/worker.ts'
 import type { Machine } from './cluster.ts'
 import { getJson } from './http.ts'
 import type { Testimony } from './proofs.ts'
@@ -11,10 +12,11 @@ import type { Testimony } from './proofs.ts'
 const timeoutMs = 10_000
 
 export async function testimonyOf({ id, appUrl }: Machine): Promise<Testimony> {
-  const history = await getJson<{ readonly tasks: readonly Task[] }>(`${appUrl}/history`, timeoutMs)
-  const state = await getJson<{ readonly position: number; readonly digest: string }>(`${appUrl}/state`, timeoutMs)
-  if (history === null || state === null) throw new Error(`The application of ${id} does not tell its history`)
-  return { node: id, ...state, tasks: history.tasks }
+  type History = { readonly position: number; readonly tasks: readonly Task[] }
+  const history = await getJson<History>(`${appUrl}/history`, timeoutMs)
+  if (history === null) throw new Error(`The application of ${id} does not tell its history`)
+  const digest = createHash('sha256').update(JSON.stringify(history.tasks)).digest('hex')
+  return { node: id, digest, ...history }
 }
 
 /** By path; null for a file that was changed, or taken away, after `sinceMs`. */

@@ -17,7 +17,6 @@ export interface ApplicationView {
   readonly queued: number
   readonly leased: number
   readonly done: number
-  readonly refused: number
 }
 
 export interface MachineView {

@@ -1,10 +1,10 @@
 // What is held against the three applications at the end, from what they themselves kept of every task. Pure.
 
-import type { Lease, Task } from '../../test/apps/task-queue/queue.ts'
+import type { Task } from '../../test/apps/task-queue/queue.ts'
 
 export interface Testimony {
   readonly node: string
-  /** Log index of the state and digest of all of it. */
+  /** Log index of the state and digest of all of its tasks. */
   readonly position: number
   readonly digest: string
   readonly tasks: readonly Task[]
@@ -83,7 +83,7 @@ function noOverlap({ testimonies }: Evidence): Verdict {
   )
 }
 
-function hasOverlap(leases: readonly Lease[]): boolean {
+function hasOverlap(leases: Task['leases']): boolean {
   return leases.some((lease, at) =>
     leases.slice(at + 1).some((later) => later.fromMs < lease.untilMs && lease.fromMs < later.untilMs),
   )

@@ -63,10 +63,8 @@ export async function tellStory(options: Options, screen: Screen, ending: Ending
     return positions.size === 1 && observer.views.every(({ application }) => application?.done === tasks.length)
   })
   screen.event('everything is done, and the three applications are at one index')
-  const refused = observer.views[0]?.application?.refused ?? 0
   screen.say(
-    `           ${enqueuer.repeated} tasks had to be sent again, and ${enqueuer.known} of these had been enqueued the first time after all\n` +
-      `           ${refused} reports of workers were refused, because their lease had run out meanwhile`,
+    `           ${enqueuer.repeated} tasks had to be sent again, and ${enqueuer.duplicates} of these had been enqueued the first time after all`,
   )
   screen.release()
 
@@ -135,7 +133,7 @@ The cluster stays up until Ctrl-C. Its data and logs are in ${directory} and sta
   curl -s ${three?.apiUrl}/v1/barrier
   curl -s ${one?.appUrl}/tasks -H 'content-type: application/json' -d '${JSON.stringify({ id: 'mine', path })}'
   curl -s ${two?.appUrl}/stats
-  curl -s ${three?.appUrl}/state
+  curl -s ${three?.appUrl}/tasks/mine
   curl -s ${one?.apiUrl}/metrics`)
   for (;;) await sleep(60_000)
 }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { type Evidence, judge, type Testimony } from '../../scripts/demo/proofs.ts'
-import type { Lease, Task } from './task-queue/queue.ts'
+import type { Task } from './task-queue/queue.ts'
 
-function lease(leaseId: string, fromMs: number, untilMs: number): Lease {
+function lease(leaseId: string, fromMs: number, untilMs: number): Task['leases'][number] {
   return { leaseId, worker: 'w', fromMs, untilMs }
 }
 

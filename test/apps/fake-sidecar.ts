@@ -1,22 +1,47 @@
 // A sidecar without Raft, for tests of an application: it orders commands as they come, stamps them with a clock that the test owns,
-// delivers them to the hooks in order and one at a time, and answers with what the application answered.
+// delivers them to the hooks in order and one at a time, and answers with what the application answered. What comes again under its key is
+// answered as it was before.
 
-import { createServer, type Server } from 'node:http'
+import { EventEmitter, once } from 'node:events'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 
 interface Logged {
   readonly index: number
+  readonly term: number
   readonly timestamp: string
   readonly command: unknown
 }
+
+interface Answer {
+  readonly status: number
+  readonly body: unknown
+}
+
+interface CommittedAnswer {
+  readonly index: number
+  readonly term: number
+  readonly timestamp: string
+  readonly result: unknown
+}
+
+const noLeader: Answer = { status: 503, body: { code: 'no-leader' } }
 
 export class FakeSidecar {
   readonly log: Logged[] = []
   /** Cluster time of the next command. */
   nowMs = Date.parse('2026-01-01T00:00:00.000Z')
-  /** While set, proposals are answered 503. */
+  /** While set, whatever it is asked is answered 503. */
   leaderless = false
+  /** While set, proposals are committed, and the connection ends before they are answered. */
+  losesAnswers = false
+  /** Calls that came meanwhile. */
+  refused = 0
+  /** Reads that were asked for behind a barrier. */
+  barriers = 0
+  readonly #lost = new EventEmitter()
+  readonly #byKey = new Map<string, CommittedAnswer>()
   #hooks = ''
   #server: Server | null = null
   #delivery: Promise<unknown> = Promise.resolve()
@@ -24,14 +49,24 @@ export class FakeSidecar {
   async listen(): Promise<string> {
     const server = createServer(async (request, response) => {
       const body = await text(request)
-      const answer = this.leaderless
-        ? { status: 503, body: { code: 'no-leader' } }
-        : await this.#commit(JSON.parse(body))
-      response.writeHead(answer.status, { 'content-type': 'application/json' }).end(JSON.stringify(answer.body))
+      if (this.leaderless) this.refused++
+      const answer = this.leaderless ? noLeader : await this.#answer(`${request.method} ${request.url}`, body, request)
+      if (this.losesAnswers) {
+        response.destroy()
+        this.#lost.emit('answer')
+        return
+      }
+      const headers = { 'content-type': 'application/json' }
+      response.writeHead(answer.status, headers).end(JSON.stringify(answer.body))
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     this.#server = server
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  }
+
+  /** Resolves when so many more are lost. */
+  async lostAnswers(count: number): Promise<void> {
+    for (let lost = 0; lost < count; lost++) await once(this.#lost, 'answer')
   }
 
   attach(hooks: string): void {
@@ -60,16 +95,31 @@ export class FakeSidecar {
   append(command: unknown): number {
     // Indexes may skip: the log of a real sidecar holds more than commands.
     const index = (this.log.at(-1)?.index ?? 0) + (this.log.length % 5 === 4 ? 2 : 1)
-    this.log.push({ index, timestamp: new Date(this.nowMs).toISOString(), command })
+    this.log.push({ index, term: 1, timestamp: new Date(this.nowMs).toISOString(), command })
     return index
   }
 
-  #commit(command: unknown): Promise<{ status: number; body: unknown }> {
+  async #answer(call: string, body: string, { headers }: IncomingMessage): Promise<Answer> {
+    const path = call.replace(/\?.*/, '')
+    if (path === 'GET /v1/barrier') {
+      this.barriers++
+      return { status: 200, body: { index: this.log.at(-1)?.index ?? 0 } }
+    }
+    if (path === 'POST /v1/commands') return await this.#commit(body, headers['idempotency-key'])
+    return { status: 404, body: { code: 'not-found' } }
+  }
+
+  #commit(body: string, key: string | string[] | undefined): Promise<Answer> {
     const committed = this.#delivery.then(async () => {
+      const known = this.#byKey.get(String(key))
+      if (key !== undefined && known !== undefined) return { status: 200, body: { ...known, duplicate: true } }
       const after = this.log.at(-1)?.index ?? 0
-      const index = this.append(command)
+      const index = this.append(JSON.parse(body))
       const answer = (await this.deliver(after)).body as { results: unknown[] }
-      return { status: 200, body: { index, term: 1, result: answer.results[0] } }
+      const timestamp = this.log.at(-1)?.timestamp ?? ''
+      const first = { index, term: 1, timestamp, result: answer.results[0] }
+      if (key !== undefined) this.#byKey.set(String(key), first)
+      return { status: 200, body: first }
     })
     this.#delivery = committed.catch(() => undefined)
     return committed

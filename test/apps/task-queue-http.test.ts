@@ -1,29 +1,29 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { allChecks } from '../../scripts/conformance/checks.ts'
+import { main } from '../../scripts/conformance/main.ts'
+import { createClient } from '../../src/client/client.ts'
 import { FakeSidecar } from './fake-sidecar.ts'
-import { Replica } from './task-queue/replica.ts'
-import { createServer } from './task-queue/server.ts'
-import { Sidecar } from './task-queue/sidecar.ts'
+import { createService } from './task-queue/service.ts'
 import { work } from './task-queue/worker.ts'
+import { temporaryDirectory } from './temporary-directory.ts'
 
-async function start(t: TestContext) {
+async function start(t: TestContext, secret?: string) {
   const sidecar = new FakeSidecar()
-  const sidecarUrl = await sidecar.listen()
-  const replica = new Replica()
-  const client = new Sidecar(sidecarUrl)
-  const server = createServer(replica, client)
-  const url = await server.listen({ host: '127.0.0.1', port: 0 })
+  const client = createClient({ url: await sidecar.listen(), retryUnreachable: false })
+  const { http, queue } = createService(client, secret)
+  const url = await http.listen({ host: '127.0.0.1', port: 0 })
   sidecar.attach(`${url}/raft`)
   t.after(async () => {
-    await server.close()
+    await http.close()
+    await client.close()
     await sidecar.close()
   })
-  return { sidecar, replica, client, url }
+  return { sidecar, client, queue, url }
 }
 
 async function enqueue(url: string, task: unknown) {
@@ -45,174 +45,110 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 describe('the hooks of the task queue', () => {
-  it('answer the position, from 0 in a fresh process on', async (t) => {
-    const { sidecar, url } = await start(t)
-    assert.deepEqual(await get(`${url}/raft/position`), { position: 0 })
-    sidecar.append({ op: 'enqueue', id: 'a', path: 'a' })
-    sidecar.append({ op: 'enqueue', id: 'b', path: 'b' })
-    assert.deepEqual(await sidecar.deliver(0), {
-      status: 200,
-      body: {
-        results: [
-          { ok: true, known: false },
-          { ok: true, known: false },
-        ],
-      },
+  it('keep the whole contract, with two instances and signatures', async (t) => {
+    const secret = `whsec_${Buffer.from('of the task queue').toString('base64')}`
+    const [one, other] = [await start(t, secret), await start(t, secret)]
+    const commands = [
+      '{"op":"enqueue","id":"t{n}","path":"p"}',
+      '{"op":"enqueue","id":"u{n}","path":"p"}',
+      '{"op":"lease","worker":"w","leaseMs":3,"max":1}',
+      '{"op":"complete","id":"t1","leaseId":"t1#1","result":"{n}"}',
+    ].flatMap((command) => ['--command', command])
+    const options = ['--peer', `${other.url}/raft`, '--secret', secret, ...commands, '--timeout-ms', '60000']
+    const lines: string[] = []
+    const exitCode = await main([`${one.url}/raft`, ...options], {
+      say: (line) => lines.push(line),
+      complain: assert.fail,
     })
-    assert.deepEqual(await get(`${url}/raft/position`), { position: 2 })
+    const notOk = lines.slice(1, -1).filter((line) => !line.startsWith('ok '))
+    // Its workers run on every node, and ask nobody who leads.
+    assert.equal(notOk.length, 1, notOk.join('\n'))
+    assert.match(notOk[0] ?? '', /^skipped +leadership: no leadership hook/)
+    assert.equal(lines.length, allChecks.length + 2)
+    assert.equal(exitCode, 0)
   })
 
-  it('ignore what is delivered twice, answering null for it', async (t) => {
-    const { sidecar, replica } = await start(t)
-    for (const id of ['a', 'b', 'c']) sidecar.append({ op: 'enqueue', id, path: id })
-    await sidecar.deliver(0)
-    const digest = replica.queue.digest()
-    assert.deepEqual(await sidecar.deliver(1), { status: 200, body: { results: [null, null] } })
-    assert.equal(replica.queue.digest(), digest)
-  })
-
-  it('answer 409 with the position when commands are missing in between', async (t) => {
-    const { sidecar, replica } = await start(t)
-    for (const id of ['a', 'b', 'c', 'd']) sidecar.append({ op: 'enqueue', id, path: id })
-    assert.deepEqual(await sidecar.deliver(2), { status: 409, body: { position: 0 } })
-    assert.deepEqual(replica.queue.stats(), { queued: 0, leased: 0, done: 0, refused: 0 })
-    assert.equal((await sidecar.deliver(0)).status, 200)
-    assert.equal(replica.position, 4)
-  })
-
-  it('take a batch of the largest size that a sidecar sends', async (t) => {
-    const { sidecar, replica } = await start(t)
-    for (let number = 0; number < 1000; number++)
-      sidecar.append({ op: 'enqueue', id: `t${number}`, path: 'x'.repeat(2000) })
-    assert.equal((await sidecar.deliver(0)).status, 200)
-    assert.equal(replica.queue.stats().queued, 1000)
-  })
-
-  it('take any JSON that was committed, whatever its names', async (t) => {
-    const { sidecar, replica } = await start(t)
-    sidecar.append(JSON.parse('{"op":"enqueue","__proto__":{"id":"a","path":"a"},"constructor":{"prototype":1}}'))
-    assert.deepEqual(await sidecar.deliver(0), {
-      status: 200,
-      body: { results: [{ ok: false, reason: 'not a command of this queue' }] },
-    })
-    assert.equal(replica.position, 1)
-  })
-})
-
-describe('the snapshot hooks of the task queue', () => {
-  /** Tasks that wait, that are leased and given back, that are done, and a refusal. */
-  function fill(sidecar: FakeSidecar) {
-    for (const id of ['a', 'b', 'c', 'd', 'e']) sidecar.append({ op: 'enqueue', id, path: id })
-    sidecar.append({ op: 'lease', worker: 'w', leaseMs: 1000, max: 4 })
-    sidecar.append({ op: 'complete', id: 'b', leaseId: 'b#1', result: 'B' })
-    sidecar.append({ op: 'retry', id: 'a', leaseId: 'a#1', reason: 'x' })
-    sidecar.append({ op: 'complete', id: 'a', leaseId: 'a#1', result: 'late' })
-  }
-
-  async function snapshotOf(url: string) {
-    const response = await fetch(`${url}/raft/snapshot`, { method: 'POST' })
-    assert.equal(response.status, 200)
-    return { position: response.headers.get('raft-position') ?? '', state: await response.text() }
-  }
-
-  function restore(url: string, state: string, position: string) {
-    const headers = { 'content-type': 'application/octet-stream', 'raft-position': position }
-    return fetch(`${url}/raft/snapshot`, { method: 'PUT', headers, body: state })
-  }
-
-  it('bring another instance to the same queue, which then goes on alike', async (t) => {
-    const first = await start(t)
-    const second = await start(t)
-    fill(first.sidecar)
-    await first.sidecar.deliver(0)
-    const { position, state } = await snapshotOf(first.url)
-    assert.equal(position, `${first.replica.position}`)
-    second.sidecar.append({ op: 'enqueue', id: 'of another past', path: 'x' })
-    await second.sidecar.deliver(0)
-    assert.equal((await restore(second.url, state, position)).status, 204)
-    assert.deepEqual(await get(`${second.url}/state`), await get(`${first.url}/state`))
-    assert.deepEqual(await get(`${second.url}/raft/position`), { position: first.replica.position })
-    // Whom the leases go to next depends on the order of what waits and what is leased.
-    for (const { sidecar, replica } of [first, second]) {
-      sidecar.nowMs += 5000
-      sidecar.log.length = 0
-      sidecar.log.push({
-        index: replica.position + 1,
-        timestamp: new Date(sidecar.nowMs).toISOString(),
-        command: { op: 'lease', worker: 'v', leaseMs: 1000, max: 3 },
-      })
-    }
-    assert.deepEqual(
-      await second.sidecar.deliver(second.replica.position),
-      await first.sidecar.deliver(first.replica.position),
-    )
-    assert.equal(second.replica.queue.digest(), first.replica.queue.digest())
-  })
-
-  it('show one moment', async (t) => {
-    const { sidecar, replica, url } = await start(t)
-    fill(sidecar)
-    await sidecar.deliver(0)
-    const digest = replica.queue.digest()
-    const { position, state } = await snapshotOf(url)
-    const before = Number(position)
-    sidecar.append({ op: 'complete', id: 'c', leaseId: 'c#1', result: 'C' })
-    await sidecar.deliver(before, before + 1)
-    assert.notEqual(replica.queue.digest(), digest)
-    assert.equal((await restore(url, state, position)).status, 204)
-    assert.equal(replica.queue.digest(), digest)
-    assert.equal(replica.position, before)
+  it('bring another instance to the same queue, by a snapshot', async (t) => {
+    const [one, other] = [await start(t), await start(t)]
+    for (const id of ['a', 'b', 'c']) one.sidecar.append({ op: 'enqueue', id, path: id })
+    one.sidecar.append({ op: 'lease', worker: 'w', leaseMs: 1000, max: 2 })
+    one.sidecar.append({ op: 'complete', id: 'b', leaseId: 'b#1', result: 'B' })
+    await one.sidecar.deliver(0)
+    const taken = await fetch(`${one.url}/raft/snapshot`, { method: 'POST' })
+    const headers = { 'raft-position': taken.headers.get('raft-position') ?? '' }
+    const body = await taken.text()
+    const restored = await fetch(`${other.url}/raft/snapshot`, { method: 'PUT', headers, body })
+    assert.equal(restored.status, 204)
+    assert.deepEqual(await get(`${other.url}/history`), await get(`${one.url}/history`))
+    assert.deepEqual(one.queue().stats(one.sidecar.nowMs), { queued: 1, leased: 1, done: 1 })
+    assert.deepEqual(other.queue().stats(one.sidecar.nowMs), { queued: 1, leased: 1, done: 1 })
   })
 
   it('take nothing of what is no queue', async (t) => {
-    const { sidecar, replica, url } = await start(t)
-    fill(sidecar)
+    const { sidecar, queue, url } = await start(t)
+    sidecar.append({ op: 'enqueue', id: 'a', path: 'a' })
     await sidecar.deliver(0)
-    const digest = replica.queue.digest()
-    const { state } = await snapshotOf(url)
-    for (const damaged of ['', state.slice(0, -10), '{}', '{"tasks":[],"queued":[0],"leased":[],"refused":0}']) {
-      assert.equal((await restore(url, damaged, '4')).status, 500)
+    for (const body of ['', '[{"id":"b"', '{}', '7', '[{"id":"b"}]']) {
+      const restored = await fetch(`${url}/raft/snapshot`, { method: 'PUT', headers: { 'raft-position': '4' }, body })
+      assert.equal(restored.status, 500)
     }
-    assert.equal(replica.queue.digest(), digest)
+    assert.deepEqual([...queue().tasks.keys()], ['a'])
+    assert.deepEqual(await get(`${url}/raft/position`), { position: 1 })
   })
 })
 
 describe('the API of the task queue', () => {
-  it('enqueues through the sidecar, and says when the task was known', async (t) => {
-    const { url } = await start(t)
-    assert.deepEqual(await enqueue(url, { id: 'a', path: 'a' }), { status: 200, body: { ok: true, known: false } })
-    assert.deepEqual(await enqueue(url, { id: 'a', path: 'a' }), { status: 200, body: { ok: true, known: true } })
-    assert.deepEqual(await get(`${url}/stats`), { position: 2, queued: 1, leased: 0, done: 0, refused: 0 })
+  it('enqueues through the sidecar, once under one id', async (t) => {
+    const { sidecar, url } = await start(t)
+    assert.deepEqual(await enqueue(url, { id: 'a', path: 'a' }), { status: 200, body: { ok: true } })
+    assert.deepEqual(await enqueue(url, { id: 'a', path: 'a' }), { status: 200, body: { ok: true, duplicate: true } })
+    assert.deepEqual(
+      sidecar.log.map(({ command }) => command),
+      [{ op: 'enqueue', id: 'a', path: 'a' }],
+    )
+    assert.deepEqual(await get(`${url}/stats`), { position: 1, queued: 1, leased: 0, done: 0 })
+  })
+
+  it('enqueues once what the sidecar took and did not answer', async (t) => {
+    const { sidecar, url } = await start(t)
+    sidecar.losesAnswers = true
+    const answer = enqueue(url, { id: 'a', path: 'a' })
+    await sidecar.lostAnswers(1)
+    sidecar.losesAnswers = false
+    assert.deepEqual(await answer, { status: 200, body: { ok: true, duplicate: true } })
+    assert.equal(sidecar.log.length, 1)
   })
 
   it('answers 503 while the sidecar has no leader, and 400 to what is no task', async (t) => {
     const { sidecar, url } = await start(t)
     sidecar.leaderless = true
-    assert.equal((await enqueue(url, { id: 'a', path: 'a' })).status, 503)
-    assert.equal((await enqueue(url, { id: '', path: 'a' })).status, 400)
-    assert.equal((await enqueue(url, { path: 'a' })).status, 400)
+    const { status, body } = await enqueue(url, { id: 'a', path: 'a' })
+    assert.deepEqual([status, (body as { readonly code: string }).code], [503, 'no-leader'])
+    assert.equal((await fetch(`${url}/tasks/a`)).status, 503)
+    for (const task of [{ id: '', path: 'a' }, { id: 'a b', path: 'a' }, { path: 'a' }, { id: 'a', path: '' }]) {
+      assert.equal((await enqueue(url, task)).status, 400)
+    }
     assert.equal(sidecar.log.length, 0)
   })
 
-  it('shows the digest of the state with the index that it belongs to, and the history of every task', async (t) => {
-    const { replica, url } = await start(t)
+  it('shows a task behind the barrier, and the history of every task with the index that it belongs to', async (t) => {
+    const { sidecar, url } = await start(t)
     await enqueue(url, { id: 'a', path: 'p' })
-    assert.deepEqual(await get(`${url}/state`), { position: 1, digest: replica.queue.digest() })
-    assert.deepEqual(await get(`${url}/history`), {
-      position: 1,
-      tasks: [{ id: 'a', path: 'p', leases: [], completions: [] }],
-    })
+    const task = { id: 'a', path: 'p', leases: [], completions: [] }
+    assert.deepEqual(await get(`${url}/tasks/a`), task)
+    assert.equal((await fetch(`${url}/tasks/b`)).status, 404)
+    assert.equal(sidecar.barriers, 2)
+    assert.deepEqual(await get(`${url}/history`), { position: 1, tasks: [task] })
   })
 })
 
 describe('a worker of the task queue', () => {
   async function startWorker(t: TestContext) {
-    const folder = await mkdtemp(join(tmpdir(), 'task-queue-'))
-    t.after(() => rm(folder, { recursive: true, force: true }))
+    const folder = await temporaryDirectory(t)
     await writeFile(join(folder, 'hello.txt'), 'hello')
     const app = await start(t)
     const stop = new AbortController()
-    const working = work({ name: 'w', folder, leaseMs: 1000 }, app.replica, app.client, stop.signal)
+    const working = work({ name: 'w', folder, leaseMs: 1000 }, app.queue, app.client, stop.signal)
     t.after(async () => {
       stop.abort()
       await working
@@ -221,33 +157,32 @@ describe('a worker of the task queue', () => {
   }
 
   it('hashes the file of a task and completes it with the digest', async (t) => {
-    const { replica, url } = await startWorker(t)
+    const { queue, url } = await startWorker(t)
     await enqueue(url, { id: 'a', path: 'hello.txt' })
-    await until(() => replica.queue.stats().done === 1)
+    await until(() => queue().stats(0).done === 1)
     const expected = createHash('sha256').update('hello').digest('hex')
-    assert.equal(replica.queue.history()[0]?.completions[0]?.result, expected)
+    assert.equal(queue().tasks.get('a')?.completions[0]?.result, expected)
   })
 
-  it('gives an unreadable file back twice, then completes it as unreadable', async (t) => {
-    const { replica, url } = await startWorker(t)
+  it('completes what cannot be read as unreadable', async (t) => {
+    const { queue, url } = await startWorker(t)
     await enqueue(url, { id: 'gone', path: 'gone.txt' })
     await enqueue(url, { id: 'outside', path: '../outside.txt' })
-    await until(() => replica.queue.stats().done === 2)
-    for (const task of replica.queue.history()) {
-      assert.equal(task.leases.length, 3)
-      assert.match(task.completions[0]?.result ?? '', /^unreadable: /)
-    }
+    await until(() => queue().stats(0).done === 2)
+    assert.match(queue().tasks.get('gone')?.completions[0]?.result ?? '', /^unreadable: ENOENT/)
+    assert.equal(queue().tasks.get('outside')?.completions[0]?.result, 'unreadable: outside the folder')
   })
 
   it('goes on by itself after a time without a leader', async (t) => {
-    const { sidecar, replica, url } = await startWorker(t)
+    const { sidecar, queue, url } = await startWorker(t)
     await enqueue(url, { id: 'a', path: 'hello.txt' })
-    await until(() => replica.queue.stats().done === 1)
+    await until(() => queue().stats(0).done === 1)
     sidecar.leaderless = true
     sidecar.append({ op: 'enqueue', id: 'b', path: 'hello.txt' })
-    await sidecar.deliver(replica.position)
-    assert.equal(replica.queue.stats().queued, 1)
+    await sidecar.deliver(sidecar.log.at(-2)?.index ?? 0)
+    await until(() => sidecar.refused > 0)
+    assert.equal(queue().free(Date.now()).length, 1)
     sidecar.leaderless = false
-    await until(() => replica.queue.stats().done === 2)
+    await until(() => queue().stats(0).done === 2)
   })
 })

@@ -88,13 +88,13 @@ export const requestHeaders = {
 export type RequestHeader = keyof typeof requestHeaders
 
 export const answerHeaders = {
-  'raft-index': Type.String({ description: 'What this node has applied, or the index of the command' }),
-  'raft-term': Type.String({ description: 'The term of this node, or of the command' }),
-  'raft-leader': Type.String({ description: 'The id of the leader, when one is known' }),
-  ETag: Type.String({ description: 'The version of the item: the index at which it was modified last, in quotes' }),
-  'Retry-After': Type.String({ description: 'Seconds; not with every code' }),
-  'raft-snapshot-index': Type.String({ description: 'The last entry whose effect the snapshot holds' }),
-  'raft-snapshot-term': Type.String({ description: 'The term of that entry' }),
+  'raft-index': { type: 'string', description: 'What this node has applied, or the index of the command' },
+  'raft-term': { type: 'string', description: 'The term of this node, or of the command' },
+  'raft-leader': { type: 'string', description: 'The id of the leader, when one is known' },
+  ETag: { type: 'string', description: 'The version of the item: the index at which it was modified last, in quotes' },
+  'Retry-After': { type: 'string', description: 'Seconds; not with every code' },
+  'raft-snapshot-index': { type: 'string', description: 'The last entry whose effect the snapshot holds' },
+  'raft-snapshot-term': { type: 'string', description: 'The term of that entry' },
 } as const
 
 export type AnswerHeader = keyof typeof answerHeaders

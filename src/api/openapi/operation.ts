@@ -1,15 +1,10 @@
-// How an operation is described, and the same in the words of Fastify's schemas, from which the document is made.
+// How an operation is described, and the same in the words of Fastify's schemas, from which most of the document is made. Headers and problems
+// are put in afterwards, since every operation has them: the plug-in would take long over each.
 
 import { STATUS_CODES } from 'node:http'
 import type { FastifySchema } from 'fastify'
 import type { ProblemResponse } from '../schemas.ts'
-import {
-  type AnswerHeader,
-  answerHeaders,
-  type ComponentName,
-  type RequestHeader,
-  requestHeaders,
-} from './components.ts'
+import { type AnswerHeader, type ComponentName, type RequestHeader, requestHeaders } from './components.ts'
 import { type Code, sentenceOf, statusOf } from './problems.ts'
 
 export interface Operation {
@@ -23,6 +18,8 @@ export interface Operation {
   readonly headers?: readonly RequestHeader[]
   /** By content type. */
   readonly body?: Readonly<Record<string, Body>>
+  /** It may be left out. */
+  readonly isBodyByChoice?: true
   readonly answers: Readonly<Record<number, Answer>>
   readonly problems: readonly Code[]
 }
@@ -47,7 +44,7 @@ export interface AnswerContent {
 const commonHeaders: readonly AnswerHeader[] = ['raft-index', 'raft-term', 'raft-leader']
 
 export function schemaOf(operation: Operation, querystring: unknown): FastifySchema {
-  const { id, tag, summary, description, security, params, headers = [], body, answers, problems } = operation
+  const { id, tag, summary, description, security, params, headers = [], body, answers } = operation
   return {
     operationId: id,
     tags: [tag],
@@ -58,8 +55,44 @@ export function schemaOf(operation: Operation, querystring: unknown): FastifySch
     ...(params === undefined ? {} : { params: paramsOf(params) }),
     ...(headers.length === 0 ? {} : { headers: { type: 'object', properties: pick(requestHeaders, headers) } }),
     ...(body === undefined ? {} : { body: { content: contentOf(body) } }),
-    response: merge(mapValues(answers, answerOf), problemAnswers(problems)),
+    response: mapValues(answers, answerOf),
   }
+}
+
+/** As the document has it. */
+export interface Response {
+  readonly description: string
+  readonly headers?: Readonly<Record<string, Reference>>
+  readonly content?: Readonly<Record<string, object>>
+}
+
+interface Reference {
+  readonly $ref: string
+}
+
+/** What the plug-in made of the answers, with their headers and the problems. A check that failed and a problem may have a status in common. */
+export function withProblems(
+  { answers, problems }: Operation,
+  made: Readonly<Record<string, Response>>,
+): Record<string, Response> {
+  const whole: Record<string, Response> = {}
+  for (const [status, response] of Object.entries(made)) {
+    whole[status] = { ...response, headers: headersOf(answers[Number(status)]?.headers ?? []) }
+  }
+  for (const status of new Set(problems.map(statusOf))) {
+    const codes = problems.filter((code) => statusOf(code) === status)
+    const problem = problemResponse(status, codes)
+    const answer = whole[status]
+    whole[status] =
+      answer === undefined
+        ? problem
+        : {
+            description: `${answer.description} ${problem.description}`,
+            headers: { ...answer.headers, ...problem.headers },
+            content: { ...answer.content, ...problem.content },
+          }
+  }
+  return whole
 }
 
 function paramsOf(params: NonNullable<Operation['params']>): object {
@@ -75,63 +108,30 @@ function contentOf(body: NonNullable<Operation['body']>): object {
   return mapValues(body, ({ schema, example }) => ({ schema: { ...schema, examples: [example] } }))
 }
 
-function answerOf({ description, headers = [], content }: Answer): ResponseSchema & { readonly type?: 'null' } {
-  const common = { description, headers: pick(answerHeaders, [...commonHeaders, ...headers]) }
-  if (content === undefined) return { type: 'null', ...common }
-  return {
-    ...common,
-    content: mapValues(content, ({ schema, example }) => ({
-      schema: typeof schema === 'string' ? { $ref: `${schema}#` } : schema,
-      ...(example === undefined ? {} : { example }),
-    })),
-  }
+function answerOf({ description, content }: Answer): object {
+  if (content === undefined) return { type: 'null', description }
+  const media = mapValues(content, ({ schema, example }) => ({
+    schema: typeof schema === 'string' ? { $ref: `${schema}#` } : schema,
+    ...(example === undefined ? {} : { example }),
+  }))
+  return { description, content: media }
 }
 
-interface ResponseSchema {
-  readonly description: string
-  readonly headers: object
-  readonly content?: object
+function headersOf(headers: readonly AnswerHeader[]): Readonly<Record<string, Reference>> {
+  const names = [...commonHeaders, ...headers]
+  return Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]))
 }
 
-type ResponseSchemas = Readonly<Record<string, ResponseSchema>>
-
-/** A check that failed and a problem may have a status in common. */
-function merge(answers: ResponseSchemas, problems: ResponseSchemas): ResponseSchemas {
-  const merged: Record<string, ResponseSchema> = { ...answers }
-  for (const [status, problem] of Object.entries(problems)) {
-    const answer = answers[status]
-    merged[status] =
-      answer === undefined
-        ? problem
-        : {
-            description: `${answer.description} ${problem.description}`,
-            headers: { ...answer.headers, ...problem.headers },
-            content: { ...answer.content, ...problem.content },
-          }
-  }
-  return merged
-}
-
-/** One answer a status, with an example a code. */
-function problemAnswers(codes: readonly Code[]): ResponseSchemas {
-  const statuses = [...new Set(codes.map(statusOf))].sort((a, b) => a - b)
-  const at = (status: number) => codes.filter((code) => statusOf(code) === status)
-  return Object.fromEntries(statuses.map((status) => [status, problemAnswer(status, at(status))]))
-}
-
-function problemAnswer(status: number, codes: readonly Code[]): ResponseSchema {
-  const headers: AnswerHeader[] = [...commonHeaders]
+/** With an example a code. */
+function problemResponse(status: number, codes: readonly Code[]): Response {
+  const headers: AnswerHeader[] = []
   if (status === 429 || status === 503) headers.push('Retry-After')
   if (codes.includes('condition-failed')) headers.push('ETag')
+  const examples = Object.fromEntries(codes.map((code) => [code, { value: exampleOf(code, status) }]))
   return {
     description: codes.map((code) => `\`${code}\`: ${sentenceOf(code)}`).join(' '),
-    headers: pick(answerHeaders, headers),
-    content: {
-      'application/problem+json': {
-        schema: { $ref: 'Problem#' },
-        examples: Object.fromEntries(codes.map((code) => [code, { value: exampleOf(code, status) }])),
-      },
-    },
+    headers: headersOf(headers),
+    content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' }, examples } },
   }
 }
 
@@ -144,6 +144,6 @@ function pick<Name extends string>(from: Readonly<Record<Name, unknown>>, names:
   return Object.fromEntries(names.map((name) => [name, from[name]]))
 }
 
-function mapValues<T, U>(from: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> {
+function mapValues<T>(from: Readonly<Record<string, T>>, change: (value: T) => object): object {
   return Object.fromEntries(Object.entries(from).map(([name, value]) => [name, change(value)]))
 }

@@ -276,6 +276,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     description: 'To the voter that `to` names, or to the one whose log is longest. The leader must be asked.',
     headers: minIndex,
     body: { 'application/json': { schema: TransferRequest, example: { to: 'n2' } } },
+    isBodyByChoice: true,
     answers: { 200: { description: 'The new leader', content: json('Transfer', { leader }) } },
     problems: [
       ...versioned,
@@ -442,6 +443,3 @@ export const operations: Readonly<Record<string, Operation>> = {
     problems: open,
   },
 }
-
-/** By operation: the others that take a body need one. */
-export const bodiesByChoice: ReadonlySet<string> = new Set(['transferLeadership'])

@@ -1,48 +1,44 @@
 // Leases tasks in batches, does them, and reports each under its lease. A worker that is too late is refused, and goes on.
 
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { resolve, sep } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileDigest } from './file-digest.ts'
-import type { Command, LeasedTask } from './queue.ts'
-import type { Replica } from './replica.ts'
-import type { Sidecar } from './sidecar.ts'
+import { type Client, SidecarError } from '../../../src/client/client.ts'
+import type { Answer, Command, Queue } from './queue.ts'
 
-export interface WorkerOptions {
-  readonly name: string
-  readonly folder: string
-  readonly leaseMs: number
-}
-
-const batch = 16
-const attempts = 3
-const pauseMs = 100
-
+/** `queue`: as this instance has it, by which it sees whether there is work. */
 export async function work(
-  { name, folder, leaseMs }: WorkerOptions,
-  replica: Replica,
-  sidecar: Sidecar,
-  stop: AbortSignal,
+  { name: worker, folder, leaseMs }: Record<'name' | 'folder', string> & { readonly leaseMs: number },
+  queue: () => Queue,
+  sidecar: Client,
+  signal: AbortSignal,
 ) {
-  while (!stop.aborted) {
-    const claimable = replica.queue.claimable(Date.now())
-    const answer = claimable ? await sidecar.propose({ op: 'lease', worker: name, leaseMs, max: batch }) : null
-    const tasks = answer?.ok ? (answer.tasks ?? []) : []
-    if (tasks.length === 0) await sleep(pauseMs)
-    await Promise.all(tasks.map(async (task) => report(await outcomeOf(task, folder), sidecar, stop)))
+  // What gets no answer within the time of a lease is worth nothing any more: the task comes back by itself.
+  const propose = (command: Command) => sidecar.propose<Answer>(command, { timeoutMs: leaseMs, signal })
+  while (!signal.aborted) {
+    try {
+      const isIdle = queue().free(Date.now()).length === 0
+      const { tasks = [] } = isIdle ? {} : (await propose({ op: 'lease', worker, leaseMs, max: 16 })).result
+      const reports = tasks.map(async ({ id, leaseId, path }) => {
+        return await propose({ op: 'complete', id, leaseId, result: await digestOf(folder, path) })
+      })
+      await Promise.all(tasks.length === 0 ? [sleep(100)] : reports)
+    } catch (error) {
+      if (!(error instanceof SidecarError || signal.aborted)) throw error
+    }
   }
 }
 
-async function outcomeOf({ id, path, leaseId, attempt }: LeasedTask, folder: string): Promise<Command> {
-  try {
-    const file = resolve(folder, path)
-    if (!file.startsWith(resolve(folder) + sep)) throw new Error('outside the folder')
-    return { op: 'complete', id, leaseId, result: await fileDigest(file) }
-  } catch (error) {
-    const reason = `unreadable: ${error instanceof Error ? error.message : error}`
-    return attempt < attempts ? { op: 'retry', id, leaseId, reason } : { op: 'complete', id, leaseId, result: reason }
-  }
+async function digestOf(folder: string, path: string): Promise<string> {
+  const file = resolve(folder, path)
+  if (!file.startsWith(resolve(folder) + sep)) return 'unreadable: outside the folder'
+  return await fileDigest(file).catch((error: Error) => `unreadable: ${error.message}`)
 }
 
-async function report(outcome: Command, sidecar: Sidecar, stop: AbortSignal): Promise<void> {
-  while ((await sidecar.propose(outcome)) === null && !stop.aborted) await sleep(pauseMs)
+export async function fileDigest(file: string): Promise<string> {
+  const hash = createHash('sha256')
+  await pipeline(createReadStream(file), hash)
+  return hash.digest('hex')
 }
