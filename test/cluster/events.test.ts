@@ -35,7 +35,7 @@ describe('a watcher of a real cluster', () => {
 
   it('reads every command once and in order, by Last-Event-ID at another node when its own was killed', async () => {
     machines = await Machines.start()
-    const writers = new Writers('w', (write) => {
+    const writers = new Writers(machines, 'w', (write) => {
       const { sidecar } = machines.all[Math.floor(Math.random() * machines.all.length)] as Machine
       return post(`${sidecar.apiUrl}/v1/commands?timeout=3s`, write)
     }).start(8)

@@ -2,10 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { afterEach, describe, it, type TestContext } from 'node:test'
-import type { Write } from './application/journal.ts'
 import { Haproxy, whyNoHaproxy } from './haproxy.ts'
-import { type Machine, Machines } from './machines.ts'
-import { until } from './processes.ts'
+import { Machines } from './machines.ts'
 import { faultsOf } from './verdict.ts'
 import { post, Writers } from './writers.ts'
 
@@ -20,71 +18,44 @@ afterEach(async () => {
 })
 
 describe('a real HAProxy in front of three applications', { skip: missing }, () => {
-  it('sends writes to the leader’s application, and follows it after the SIGKILL of its machine', async (t) => {
-    await begin()
-    const killed = await machines.leader()
-    const { writers, by } = write()
-    await writers.acknowledges(100)
-    await answersAreBy(killed, by)
+  it('sends writes to the application of the leader, and follows it after the SIGKILL of its machine', async (t) => {
+    const writers = await begin()
+    const killed = await writers.followTheLeader()
     const atMs = performance.now()
     await machines.kill(killed.id)
-    by.length = 0
     await writers.acknowledges(1)
     tell(t, `first write answered ${Math.round(performance.now() - atMs)} ms after the SIGKILL`)
-    const successor = await machines.leader()
+    const successor = await writers.followTheLeader()
     assert.notEqual(successor.id, killed.id)
-    await answersAreBy(successor, by)
-    await writers.acknowledges(100)
     machines.start(killed.id)
-    await writers.acknowledges(100)
-    await writers.stop()
-    assert.deepEqual(faultsOf(await machines.settled(), writers.acknowledged, writers.proposed), [])
+    await writers.acknowledges(200)
+    await end(writers)
   })
 
-  it('follows the leader after it has handed over in order', async (t) => {
-    await begin()
-    const former = await machines.leader()
-    const { writers, by } = write()
-    await writers.acknowledges(100)
+  it('follows the leader after leadership was transferred, with both applications up all the while', async (t) => {
+    const writers = await begin()
+    const former = await writers.followTheLeader()
     const atMs = performance.now()
-    // Stopped in order, it transfers leadership first; its application stays.
-    await machines.cluster.kill(former.id, 'SIGTERM')
-    by.length = 0
-    await writers.acknowledges(1)
-    tell(t, `first write answered ${Math.round(performance.now() - atMs)} ms after the sidecar had stopped`)
-    const successor = await machines.leader()
+    const transferred = await fetch(`${former.sidecar.apiUrl}/v1/leader/transfer`, { method: 'POST' })
+    assert.equal(transferred.status, 200, await transferred.text())
+    const successor = await writers.followTheLeader()
+    tell(t, `twenty writes in a row answered by the next ${Math.round(performance.now() - atMs)} ms after the transfer`)
     assert.notEqual(successor.id, former.id)
-    await answersAreBy(successor, by)
-    machines.start(former.id)
-    await writers.acknowledges(100)
-    await writers.stop()
-    assert.deepEqual(faultsOf(await machines.settled(), writers.acknowledged, writers.proposed), [])
+    await end(writers)
   })
 })
 
-/** Defaults of a user: what is measured is what they get. */
-async function begin(): Promise<void> {
+/** With the defaults of a user: what is told is what they get. */
+async function begin(): Promise<Writers> {
   machines = await Machines.start()
   haproxy = await Haproxy.start(machines)
+  const { url } = haproxy
+  return new Writers(machines, 'w', (write) => post(`${url}/writes`, write)).start(8)
 }
 
-/** Clients that write through HAProxy; `by` tells whose application answered, in order. */
-function write(): { readonly writers: Writers; readonly by: string[] } {
-  const by: string[] = []
-  const writers = new Writers('w', async (write: Write) => {
-    const answer = await post(`${haproxy.url}/writes`, write)
-    if (typeof answer !== 'string') by.push(answer.by ?? '')
-    return answer
-  }).start(8)
-  return { writers, by }
-}
-
-/** All of the last answers; those under way while it took over may be of another. */
-async function answersAreBy({ id }: Machine, by: readonly string[]): Promise<void> {
-  await until(`twenty writes in a row to be answered by ${id}; HAProxy: ${haproxy.log}`, 20_000, async () => {
-    const last = by.slice(-20)
-    return last.length === 20 && last.every((each) => each === id) ? true : null
-  })
+async function end(writers: Writers): Promise<void> {
+  await writers.stop()
+  assert.deepEqual(faultsOf(await machines.settled(), writers.acknowledged, writers.proposed), [])
 }
 
 function tell(t: TestContext, figure: string): void {

@@ -107,13 +107,13 @@ export class Machines {
 
   /** Ends every process and removes the directory. */
   async close(): Promise<void> {
-    await Promise.all(this.all.map(({ application }) => application.kill()))
+    await Promise.all([this.cluster.end(), ...this.all.map(({ application }) => application.kill())])
     await this.cluster.close()
   }
 
   /** Ends every process, leaves the directory, and puts into it what they printed last. */
   async abandon(): Promise<string> {
-    await Promise.all(this.all.flatMap(({ id, application }) => [application.kill(), this.cluster.kill(id)]))
+    await Promise.all([this.cluster.end(), ...this.all.map(({ application }) => application.kill())])
     for (const { id, sidecar, application } of this.all) {
       await writeFile(join(this.cluster.directory, `${id}.sidecar.log`), sidecar.log.join(''))
       await writeFile(join(this.cluster.directory, `${id}.application.log`), application.log.join(''))

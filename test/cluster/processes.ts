@@ -177,10 +177,15 @@ export class ClusterProcesses {
     return this.#isClosed
   }
 
-  /** Ends every process and removes the directories. */
-  async close(): Promise<void> {
+  /** Ends every process; the directories stay. */
+  async end(): Promise<void> {
     this.#isClosed = true
     await Promise.all(this.sidecars.map(({ id }) => this.kill(id)))
+  }
+
+  /** Ends every process and removes the directories. */
+  async close(): Promise<void> {
+    await this.end()
     await rm(this.directory, { recursive: true, force: true })
   }
 }

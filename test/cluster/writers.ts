@@ -2,6 +2,7 @@
 // answered. They remember what they were told.
 
 import type { Write, WriteResult } from './application/journal.ts'
+import type { Machine, Machines } from './machines.ts'
 import { until } from './processes.ts'
 
 /** What an answer of 200 says. */
@@ -33,6 +34,7 @@ export class Writers {
   readonly proposed = new Map<string, Write>()
   /** Attempts that failed, by code. */
   readonly failures = new Map<string, number>()
+  readonly #machines: Machines
   readonly #name: string
   readonly #attempt: Attempt
   /** What ended them; null: nothing did. */
@@ -40,8 +42,9 @@ export class Writers {
   #isStopping = false
   #running: Promise<unknown> = Promise.resolve()
 
-  /** `name` begins every key. The key of the write is its idempotency key. */
-  constructor(name: string, attempt: Attempt) {
+  /** `name` begins every key. The key of the write is its idempotency key. They give up when the machines are closed. */
+  constructor(machines: Machines, name: string, attempt: Attempt) {
+    this.#machines = machines
     this.#name = name
     this.#attempt = attempt
   }
@@ -65,6 +68,16 @@ export class Writers {
     }
   }
 
+  /** Waits until twenty writes in a row were proposed by the application beside the leader, and returns that machine. */
+  async followTheLeader(): Promise<Machine> {
+    return await until('twenty writes in a row through the application of the leader', 30_000, async () => {
+      if (this.failure !== null) throw this.failure
+      const leader = await this.#machines.leader()
+      const last = this.acknowledged.slice(-20)
+      return last.length === 20 && last.every(({ by }) => by === leader.id) ? leader : null
+    })
+  }
+
   /** Lets every write that is under way be answered first. Rejects with what an attempt threw. */
   async stop(): Promise<void> {
     this.#isStopping = true
@@ -85,7 +98,7 @@ export class Writers {
 
   async #insist(write: Write, client: number): Promise<void> {
     const deadlineMs = performance.now() + 60_000
-    for (let attempts = 1; performance.now() < deadlineMs; attempts++) {
+    for (let attempts = 1; performance.now() < deadlineMs && !this.#machines.cluster.isClosed; attempts++) {
       const answer = await this.#attempt(write)
       if (typeof answer !== 'string') {
         this.acknowledged.push({ ...answer, write, client, attempts })
@@ -94,7 +107,7 @@ export class Writers {
       this.failures.set(answer, (this.failures.get(answer) ?? 0) + 1)
       await new Promise((resolve) => setTimeout(resolve, pauseMs))
     }
-    throw new Error(`${write.key} was not acknowledged within a minute (${this.failureText})`)
+    throw new Error(`${write.key} was not acknowledged, within a minute or before the end (${this.failureText})`)
   }
 }
 

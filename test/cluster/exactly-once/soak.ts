@@ -74,7 +74,7 @@ class Soak {
     this.#random = new Random(seed, 'clients')
     this.#plan = new KillPlan(seed, this.#ids)
     this.#tell = tell
-    this.#writers = new Writers(`s${seed}`, (write) => this.#attempt(write))
+    this.#writers = new Writers(machines, `s${seed}`, (write) => this.#attempt(write))
   }
 
   async run(kills: number, clients: number): Promise<SoakReport> {
