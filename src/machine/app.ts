@@ -30,6 +30,7 @@ export function createAppMachine(options: AppMachineOptions): StateMachine {
 
 class ApplicationMachine implements StateMachine {
   readonly size = null
+  readonly movesByItself = true
   readonly #client: HookClient
   readonly #snapshots: AppSnapshots
   readonly #encoder: ApplyBodyEncoder

@@ -6,6 +6,7 @@ import { FatalError } from '../errors.ts'
 import type { Applier, ApplierEvents, Clock, CommittedEntries, MachineSnapshot } from '../node/ports.ts'
 import type { Entry } from '../raft/entry.ts'
 import { type Batch, type BatchLimits, sliceOf, toBatch, withoutSkipped } from './batch.ts'
+import { Confirmations } from './confirmations.ts'
 import { CursorSaver, type CursorStore } from './cursor.ts'
 import { messageOf } from './error-message.ts'
 import type { HealthGate } from './health.ts'
@@ -76,6 +77,7 @@ class Delivery implements DeliveringApplier {
   readonly #onFatal: (error: FatalError) => void
   readonly #cursor: CursorSaver | null
   readonly #pictures: Pictures
+  readonly #confirmations = new Confirmations()
   readonly #gate: HealthGate | null
   readonly #onRecovered: () => void
   readonly #isSkipped = (index: number): boolean => this.#entries.isSkipped(index)
@@ -174,6 +176,14 @@ class Delivery implements DeliveringApplier {
     this.#pump()
   }
 
+  confirm(): Promise<void> | null {
+    if (!this.#machine.movesByItself || !this.#progress.isTold) return null
+    const confirmation = this.#confirmations.wish()
+    if (this.#closing === null && this.#phase !== 'closed') this.#pump()
+    else this.#confirmations.abandon('this node is closing')
+    return confirmation
+  }
+
   snapshot(): Promise<MachineSnapshot | null> {
     const picture = this.#pictures.wish()
     this.#servePictures()
@@ -188,6 +198,7 @@ class Delivery implements DeliveringApplier {
   async #close(): Promise<void> {
     this.#obstacle.stopTimer()
     this.#pictures.refuse('this node is closing')
+    this.#confirmations.abandon('this node is closing')
     // The answer to a batch in flight still counts, if it comes soon.
     if (this.#inFlight !== null) await this.#atMost(this.#inFlight)
     this.#phase = 'closed'
@@ -209,12 +220,14 @@ class Delivery implements DeliveringApplier {
     if (this.#isGated()) return
     this.#isDoubted = false
     this.#phase = 'asking'
+    this.#confirmations.asked()
     this.#machine.position().then(
       (position) => {
         if (this.#closing === null) this.#resumeAt(this.#progress.locate(position))
       },
       (error: unknown) => {
         if (this.#closing !== null) return
+        this.#confirmations.failed()
         this.#meet(
           'unavailable',
           `Cannot learn where the state machine is: ${messageOf(error)}`,
@@ -225,7 +238,11 @@ class Delivery implements DeliveringApplier {
   }
 
   #resumeAt(position: number): void {
-    if (!this.#adopt(position)) return
+    if (!this.#adopt(position)) {
+      this.#confirmations.failed()
+      return
+    }
+    this.#confirmations.confirmed()
     if (this.#hasFailed) {
       this.#hasFailed = false
       this.#recoversAt = this.#commitIndex
@@ -302,6 +319,7 @@ class Delivery implements DeliveringApplier {
       this.#servePictures()
     } else if (this.appliedIndex >= this.#commitIndex) {
       this.#obstacle.overcome()
+      if (this.#confirmations.isWanted) this.#ask()
     } else if (this.#batch !== null) {
       this.#offer(withoutSkipped(this.#batch, this.#isSkipped))
     } else if (this.#poison !== null && this.appliedIndex === this.#poison.index - 1) {
@@ -365,6 +383,7 @@ class Delivery implements DeliveringApplier {
 
   #deliver(batch: Batch): void {
     this.#phase = 'busy'
+    this.#confirmations.asked()
     const outcome = this.#machine.apply(batch.after, batch.commands)
     this.#synchronous = !(outcome instanceof Promise)
     if (!(outcome instanceof Promise)) {
@@ -382,6 +401,7 @@ class Delivery implements DeliveringApplier {
       this.#acknowledge(batch, outcome.results)
       return
     }
+    this.#confirmations.failed()
     if (this.#closing !== null) return
     switch (outcome.type) {
       case 'elsewhere':
@@ -413,6 +433,7 @@ class Delivery implements DeliveringApplier {
     this.#moves = 0
     this.#obstacle.overcome()
     this.#progress.advance(lastIndex, (commands.at(-1) as Entry).index, commands, results)
+    this.#confirmations.confirmed()
     this.#goOn(this.#synchronous)
   }
 

@@ -63,6 +63,7 @@ const bytesRefused: KvResult = {
 }
 
 class KeyValueMachine implements KvMachine {
+  readonly movesByItself = false
   readonly #giveWay: () => Promise<void>
   #store = new KvStore()
   #position = 0

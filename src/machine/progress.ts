@@ -18,6 +18,11 @@ export class Progress {
     this.#events = events
   }
 
+  /** The machine says by itself where it is; true until it was asked. */
+  get isTold(): boolean {
+    return !this.#usesCursor
+  }
+
   get appliedIndex(): number {
     return this.#appliedIndex
   }

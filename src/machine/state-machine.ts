@@ -52,6 +52,8 @@ export interface StateMachine {
    * call is under way; the body's chunks are used before the next one is asked for.
    */
   restore(snapshot: Snapshot): Promise<RestoreOutcome>
+  /** It lives in another process, and may be at another place than it was left at. */
+  readonly movesByItself: boolean
   /** Items that the state holds, null when the machine does not say. */
   readonly size: number | null
   close(): Promise<void>

@@ -62,8 +62,10 @@ export class HandOver {
 
   /** The leader's log holds an entry under their keys already. */
   repeated({ origin, term, repeats }: ForwardRepeated, nowMs: number): void {
-    if (origin !== this.#options.origin) return
-    for (const { sequence, first } of repeats) this.#options.proposals.repeated(sequence, term, first, nowMs)
+    const { origin: own, raft, proposals } = this.#options
+    if (origin !== own) return
+    const isCurrent = raft.currentTerm === term
+    for (const { sequence, first } of repeats) proposals.repeated(sequence, term, first, isCurrent, nowMs)
   }
 
   /** The next entries of the log, which the ledger has seen. */
@@ -150,7 +152,7 @@ export class HandOver {
     const { raft, proposals, forwarding } = this.#options
     const term = raft.currentTerm
     if (forwardedBy === undefined) {
-      for (const { proposal, first } of repeats) proposals.repeated(proposal.sequence, term, first, nowMs)
+      for (const { proposal, first } of repeats) proposals.repeated(proposal.sequence, term, first, true, nowMs)
     } else forwarding.repeated(repeats, forwardedBy, term)
   }
 

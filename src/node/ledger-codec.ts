@@ -12,6 +12,7 @@ import type { Answer, KeyedCommand, LedgerPicture } from './ledger.ts'
 import type { Skip } from './skip.ts'
 
 const chunkChars = 64 * 1024
+const linesAtOnce = 1000
 
 export async function* encodeLedger(
   { index, keys, skips }: LedgerPicture,
@@ -41,7 +42,11 @@ export async function decodeLedger(
     const bytes = Buffer.concat([rest, chunk])
     const end = bytes.lastIndexOf('\n') + 1
     rest = bytes.subarray(end)
-    if (end > 0) for (const line of bytes.toString('utf8', 0, end - 1).split('\n')) reader.line(line)
+    const lines = end === 0 ? [] : bytes.toString('utf8', 0, end - 1).split('\n')
+    for (const [i, line] of lines.entries()) {
+      if (i > 0 && i % linesAtOnce === 0) await giveWay()
+      reader.line(line)
+    }
     await giveWay()
   }
   if (rest.length > 0) throw invalid('it ends in the middle of a line')
@@ -88,7 +93,7 @@ class LedgerReader {
 
   #key(line: string): void {
     const [, index, term, timestampMs, digest, key, answer] =
-      /^k (\d+) (\d+) (\d+) ([jb][A-Za-z0-9+/]{22}) ([\x21-\x7e]{1,255}) (.+)$/.exec(line) ?? []
+      /^k (\d+) (\d+) (\d+) ([jb][A-Za-z0-9+/]{22}) ([\x21-\x7e]{1,255}) (.+)$/s.exec(line) ?? []
     if (digest === undefined || key === undefined || answer === undefined) throw this.#wrong('is no key')
     const id = { term: Number(term), index: Number(index) }
     const last = this.#keys.at(-1)
@@ -97,7 +102,7 @@ class LedgerReader {
   }
 
   #skip(line: string): void {
-    const [, index, at, term, reasonJson] = /^s (\d+) (\d+) (\d+) (".*")$/.exec(line) ?? []
+    const [, index, at, term, reasonJson] = /^s (\d+) (\d+) (\d+) (".*")$/s.exec(line) ?? []
     if (reasonJson === undefined) throw this.#wrong('is no skip')
     this.#skips.push({
       index: Number(index),

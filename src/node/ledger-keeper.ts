@@ -3,7 +3,7 @@
 
 import { assert } from '../raft/assert.ts'
 import type { Entry } from '../raft/entry.ts'
-import { Ledger, type LedgerLimits, type LedgerPicture } from './ledger.ts'
+import { type KeyedCommand, keysAtOnce, Ledger, type LedgerLimits, type LedgerPicture } from './ledger.ts'
 import { decodeLedger } from './ledger-codec.ts'
 import type { Clock, CommittedEntries, KeptResult, Storage } from './ports.ts'
 import type { Skip } from './skip.ts'
@@ -15,12 +15,13 @@ export interface LedgerKeeperOptions {
   readonly read: CommittedEntries['read']
   /** Answers of earlier processes, by index. */
   readonly kept: readonly KeptResult[]
-  /** It has seen more; `skips` among it. */
+  /** It has seen everything that is known to be committed; `skips` among it. */
   readonly onProgress: (skips: readonly Skip[]) => void
   readonly onFailure: (error: unknown) => void
 }
 
-const readBytes = 1024 * 1024
+/** Of the smallest commands with keys, which cost the most: less than 10 ms of the loop. */
+const readBytes = 128 * 1024
 
 export class LedgerKeeper {
   readonly #options: LedgerKeeperOptions
@@ -46,14 +47,16 @@ export class LedgerKeeper {
     return this.#ledger
   }
 
-  /** Begins anew with what the newest snapshot holds: of an index that the log reaches back to. */
+  /** Begins anew with what the newest snapshot holds: of an index that the log reaches back to. Another one that is installed meanwhile overtakes it. */
   async load(): Promise<void> {
     const { storage, limits } = this.#options
+    const generation = this.#generation
+    const giveWay = () => this.giveWay()
     const stored = await storage.openSnapshot()
     if (stored === null) return
     let picture: LedgerPicture | null
     try {
-      picture = await decodeLedger(stored.ledger(), () => this.giveWay())
+      picture = await decodeLedger(stored.ledger(), giveWay)
     } finally {
       await stored.close()
     }
@@ -62,22 +65,17 @@ export class LedgerKeeper {
       picture === null || picture.index === index,
       () => `The ledger of the snapshot at ${index} is of ${picture?.index}`,
     )
-    const before = this.#ledger
-    this.#ledger = new Ledger(limits, picture ?? { index, keys: [], skips: [] })
-    for (const { id, answer } of picture?.keys ?? []) {
-      if (answer.type !== 'unknown') continue
-      this.#recall(id.index)
-      // Whoever took the snapshot may not have known what this node does.
-      const known = before.at(id.index)?.answer
-      if (known?.type === 'known') this.#ledger.learn({ index: id.index, resultJson: known.json })
-    }
+    const ledger = await Ledger.of(picture ?? { index, keys: [], skips: [] }, limits, giveWay)
+    await this.#fill(ledger, picture?.keys ?? [])
+    if (this.#generation === generation) this.#ledger = ledger
   }
 
   /** Everything through this index is committed; `entries` are the last of it, in order. */
   committed(commitIndex: number, entries: readonly Entry[]): void {
     this.#commitIndex = commitIndex
-    if (this.#loading === null && entries[0]?.index === this.#ledger.throughIndex + 1) this.#see(entries)
-    else this.#follow()
+    if (this.#loading === null && entries[0]?.index === this.#ledger.throughIndex + 1) {
+      this.#options.onProgress(this.#see(entries))
+    } else this.#follow()
   }
 
   /** A snapshot takes the log's place, from when `durable` resolves; `index`: its last entry. */
@@ -127,30 +125,45 @@ export class LedgerKeeper {
 
   async #readOn(): Promise<void> {
     const generation = this.#generation
+    const skips: Skip[] = []
     while (!this.#isStopped && this.#generation === generation && this.#ledger.throughIndex < this.#commitIndex) {
       const from = this.#ledger.throughIndex + 1
       const entries = await this.#options.read(from, this.#commitIndex, readBytes)
       if (this.#isStopped || this.#generation !== generation) return
       // Compaction never passes a snapshot, nor a snapshot what was applied, nor that what was seen here.
       assert(entries[0]?.index === from, () => `The committed entry ${from} is not in the log`)
-      this.#see(entries)
+      skips.push(...this.#see(entries))
+      // Not on the way there: what is left out stands before the entry that says so.
+      if (this.#ledger.throughIndex >= this.#commitIndex) this.#options.onProgress(skips.splice(0))
       await this.giveWay()
     }
   }
 
-  #see(entries: readonly Entry[]): void {
+  #see(entries: readonly Entry[]): readonly Skip[] {
     const skips = this.#ledger.committed(entries)
     if (this.#kept.size > 0) this.#recallAll(entries)
-    this.#options.onProgress(skips)
+    return skips
+  }
+
+  /** Whoever took the snapshot may not have known what this node does. */
+  async #fill(ledger: Ledger, keys: readonly KeyedCommand[]): Promise<void> {
+    for (const [i, { id, answer }] of keys.entries()) {
+      if (i > 0 && i % keysAtOnce === 0) await this.giveWay()
+      if (answer.type !== 'unknown') continue
+      const { index } = id
+      this.#recall(index, ledger)
+      const known = this.#ledger.at(index)?.answer
+      if (known?.type === 'known') ledger.learn({ index, resultJson: known.json })
+    }
   }
 
   #recallAll(entries: readonly Entry[]): void {
-    for (const { index } of entries) this.#recall(index)
+    for (const { index } of entries) this.#recall(index, this.#ledger)
     if (this.#ledger.throughIndex >= this.#lastKept) this.#kept = new Map()
   }
 
-  #recall(index: number): void {
+  #recall(index: number, ledger: Ledger): void {
     const resultJson = this.#kept.get(index)
-    if (resultJson !== undefined) this.#ledger.learn({ index, resultJson })
+    if (resultJson !== undefined) ledger.learn({ index, resultJson })
   }
 }

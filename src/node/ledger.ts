@@ -29,7 +29,7 @@ export interface LedgerLimits {
   readonly maxAnswerBytes: number
 }
 
-/** What a ledger holds, for a snapshot; what is given out does not change any more. */
+/** What a ledger holds, for a snapshot; it does not change any more. */
 export interface LedgerPicture {
   readonly index: number
   readonly keys: readonly KeyedCommand[]
@@ -42,17 +42,11 @@ export const maxResultBytes = 4096
 const maxSkips = 10_000
 /** What an answer takes besides its text. */
 const answerOverheadBytes = 64
+/** Taken in at a time: less than 5 ms of the loop. */
+export const keysAtOnce = 4000
 
 const unknown: Answer = { type: 'unknown' }
 const tooLong: Answer = { type: 'too-long' }
-
-interface Kept {
-  readonly key: string
-  readonly id: EntryId
-  readonly timestampMs: number
-  readonly digest: string
-  answer: Answer
-}
 
 /** Tells one command from another. */
 export function digestOf(kind: CommandKind, payload: Uint8Array): string {
@@ -62,25 +56,33 @@ export function digestOf(kind: CommandKind, payload: Uint8Array): string {
 
 export class Ledger {
   readonly #limits: LedgerLimits
-  readonly #byKey = new Map<string, Kept>()
-  /** In the order of the log; those before `#oldest` are gone. */
-  #queue: Kept[] = []
+  /** Where it stands. */
+  readonly #byKey = new Map<string, number>()
+  /** In the order of the log; those before `#oldest` are gone. What changes is replaced, so that a picture takes no copies. */
+  #queue: KeyedCommand[] = []
   #oldest = 0
-  /** Where in the queue the answers begin that are not given up. */
-  #oldestAnswer = 0
+  /** Where in the queue an answer is looked for that is to be given up: once around, and again from the oldest. */
+  #nextGivenUp = 0
   #answerBytes = 0
   readonly #skips = new Map<number, Skip>()
-  #throughIndex: number
+  #throughIndex = 0
 
-  /** Empty, of a log of which nothing is seen yet; or what a snapshot holds. */
-  constructor(limits: LedgerLimits, picture: LedgerPicture = { index: 0, keys: [], skips: [] }) {
+  /** Empty, of a log of which nothing is seen yet. */
+  constructor(limits: LedgerLimits) {
     this.#limits = limits
-    this.#throughIndex = picture.index
-    for (const { key, id, timestampMs, digest, answer } of picture.keys) {
-      this.#keep({ key, id, timestampMs, digest, answer: unknown })
-      this.#setAnswer(this.#queue.at(-1) as Kept, answer)
+  }
+
+  /** What a snapshot holds. Gives the loop back now and then. */
+  static async of(picture: LedgerPicture, limits: LedgerLimits, giveWay: () => Promise<void>): Promise<Ledger> {
+    const ledger = new Ledger(limits)
+    ledger.#throughIndex = picture.index
+    for (const [i, command] of picture.keys.entries()) {
+      if (i > 0 && i % keysAtOnce === 0) await giveWay()
+      ledger.#keep({ ...command, answer: unknown })
+      ledger.#setAnswer(ledger.#queue.length - 1, command.answer)
     }
-    for (const skip of picture.skips) this.#skips.set(skip.index, skip)
+    for (const skip of picture.skips) ledger.#skips.set(skip.index, skip)
+    return ledger
   }
 
   /** Every committed entry through this one has been seen. */
@@ -113,78 +115,82 @@ export class Ledger {
 
   /** Where this key stands in the committed log; null: it may be used. */
   find(key: string): KeyedCommand | null {
-    return this.#byKey.get(key) ?? null
+    const index = this.#byKey.get(key)
+    return index === undefined ? null : this.at(index)
+  }
+
+  get hasSkips(): boolean {
+    return this.#skips.size > 0
   }
 
   isSkipped(index: number): boolean {
-    return this.#skips.size > 0 && this.#skips.has(index)
+    return this.hasSkips && this.#skips.has(index)
   }
 
   skipOf(index: number): Skip | null {
     return this.#skips.get(index) ?? null
   }
 
-  /** The state machine has taken these commands. Returns the answers that are kept. */
+  /** The state machine has taken these commands. Returns the answers that are kept: of several to one command, the first, as its client was told it. */
   answered(entries: readonly Entry[], results: readonly unknown[]): readonly KeptResult[] {
     const kept: KeptResult[] = []
-    for (const [i, entry] of entries.entries()) {
-      const { key } = entry
-      const command = key === null ? undefined : this.#byKey.get(key)
-      if (command === undefined || command.id.index !== entry.index) continue
+    for (let i = 0; i < entries.length; i++) {
+      const { key, index } = entries[i] as Entry
+      if (key === null || this.#byKey.get(key) !== index) continue
+      const position = this.#positionOf(index)
+      if (this.#queue[position]?.answer.type !== 'unknown') continue
       const json = JSON.stringify(results[i] ?? null)
       const isTooLong = Buffer.byteLength(json) > maxResultBytes
-      this.#setAnswer(command, isTooLong ? tooLong : { type: 'known', json })
-      if (!isTooLong) kept.push({ index: entry.index, resultJson: json })
+      this.#setAnswer(position, isTooLong ? tooLong : { type: 'known', json })
+      if (!isTooLong) kept.push({ index, resultJson: json })
     }
     return kept
   }
 
   /** What the command at this place answered, as told by another node or kept over a restart. False: it was known, or is of no use. */
   learn({ index, resultJson }: KeptResult): boolean {
-    const command = this.at(index)
-    if (command === null || command.answer.type !== 'unknown') return false
-    this.#setAnswer(command as Kept, { type: 'known', json: resultJson })
+    const position = this.#positionOf(index)
+    const command = this.#queue[position]
+    if (command?.id.index !== index || command.answer.type !== 'unknown') return false
+    this.#setAnswer(position, { type: 'known', json: resultJson })
     return true
   }
 
   /** The command with a key at this place. */
   at(index: number): KeyedCommand | null {
-    let low = this.#oldest
-    let high = this.#queue.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if ((this.#queue[middle] as Kept).id.index < index) low = middle + 1
-      else high = middle
-    }
-    const found = this.#queue[low]
+    const found = this.#queue[this.#positionOf(index)]
     return found?.id.index === index ? found : null
   }
 
   /** What belongs into a snapshot of this index, which must not be past what has been seen. */
   picture(index: number): LedgerPicture {
     assert(index <= this.#throughIndex, () => `The ledger has seen ${this.#throughIndex}, and is asked for ${index}`)
-    const keys: KeyedCommand[] = []
-    for (let i = this.#oldest; i < this.#queue.length; i++) {
-      const command = this.#queue[i] as Kept
-      if (command.id.index > index) break
-      // A later answer replaces the object, so that this one stays as it is.
-      keys.push({ ...command })
-    }
+    const keys = this.#queue.slice(this.#oldest, this.#positionOf(index + 1))
     return { index, keys, skips: [...this.#skips.values()].filter((skip) => skip.at.index <= index) }
   }
 
   #add(key: string, entry: Entry): void {
     const { term, index, timestampMs } = entry
-    const found = this.#byKey.get(key)
-    // The leader appends no key that its log holds: one that is here was given up there, by a smaller limit.
-    if (found !== undefined) this.#byKey.delete(key)
     const digest = digestOf(entry.kind === 'json' ? 'json' : 'bytes', entry.payload)
+    // The leader appends no key that its log holds: one that is here already was given up there, by a smaller limit.
     this.#keep({ key, id: { term, index }, timestampMs, digest, answer: unknown })
   }
 
-  #keep(command: Kept): void {
-    this.#byKey.set(command.key, command)
+  #keep(command: KeyedCommand): void {
+    this.#byKey.set(command.key, command.id.index)
     this.#queue.push(command)
+  }
+
+  /** Of the first one in the queue that stands there or behind it. */
+  #positionOf(index: number): number {
+    let low = this.#oldest
+    let high = this.#queue.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#queue[middle] as KeyedCommand).id.index < index) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 
   #expire(nowMs: number): void {
@@ -194,33 +200,43 @@ export class Ledger {
       if (oldest === undefined) break
       const isOver = this.#queue.length - this.#oldest > maxKeys || oldest.timestampMs + keyLifetimeMs <= nowMs
       if (!isOver) break
-      this.#giveUpAnswer(oldest)
+      this.#giveUpAnswer(this.#oldest)
       this.#oldest++
-      if (this.#byKey.get(oldest.key) === oldest) this.#byKey.delete(oldest.key)
+      if (this.#byKey.get(oldest.key) === oldest.id.index) this.#byKey.delete(oldest.key)
     }
-    this.#oldestAnswer = Math.max(this.#oldestAnswer, this.#oldest)
     // Seldom enough that a key costs the same on average.
     if (this.#oldest > 1024 && this.#oldest * 2 > this.#queue.length) {
       this.#queue = this.#queue.slice(this.#oldest)
-      this.#oldestAnswer -= this.#oldest
+      this.#nextGivenUp = Math.max(this.#nextGivenUp - this.#oldest, 0)
       this.#oldest = 0
     }
   }
 
-  #setAnswer(command: Kept, answer: Answer): void {
-    this.#giveUpAnswer(command)
-    command.answer = answer
+  /** Of one that has none. */
+  #setAnswer(position: number, answer: Answer): void {
+    this.#replaceAnswer(position, answer)
     if (answer.type !== 'known') return
-    this.#answerBytes += answer.json.length + answerOverheadBytes
-    while (this.#answerBytes > this.#limits.maxAnswerBytes && this.#oldestAnswer < this.#queue.length) {
-      this.#giveUpAnswer(this.#queue[this.#oldestAnswer] as Kept)
-      this.#oldestAnswer++
+    this.#answerBytes += bytesOf(answer)
+    const { maxAnswerBytes } = this.#limits
+    for (let looked = this.#oldest; this.#answerBytes > maxAnswerBytes && looked < this.#queue.length; looked++) {
+      const isWithin = this.#nextGivenUp >= this.#oldest && this.#nextGivenUp < this.#queue.length
+      const next = isWithin ? this.#nextGivenUp : this.#oldest
+      this.#nextGivenUp = next + 1
+      // Somebody may wait for this one, however old its command is.
+      if (next !== position) this.#giveUpAnswer(next)
     }
   }
 
-  #giveUpAnswer(command: Kept): void {
-    if (command.answer.type === 'known') this.#answerBytes -= command.answer.json.length + answerOverheadBytes
-    command.answer = unknown
+  #giveUpAnswer(position: number): void {
+    const { answer } = this.#queue[position] as KeyedCommand
+    if (answer.type !== 'known') return
+    this.#answerBytes -= bytesOf(answer)
+    this.#replaceAnswer(position, unknown)
+  }
+
+  #replaceAnswer(position: number, answer: Answer): void {
+    const { key, id, timestampMs, digest } = this.#queue[position] as KeyedCommand
+    this.#queue[position] = { key, id, timestampMs, digest, answer }
   }
 
   #skip(entry: Entry): Skip | null {
@@ -233,4 +249,8 @@ export class Ledger {
     }
     return skip
   }
+}
+
+function bytesOf(answer: Extract<Answer, { readonly type: 'known' }>): number {
+  return answer.json.length + answerOverheadBytes
 }

@@ -11,6 +11,7 @@ import type { SnapshotMetadata } from '../raft/snapshot.ts'
 import type { Input, Save, Work } from '../raft/work.ts'
 import { Acquaintances } from './acquaintances.ts'
 import { CommittedLog } from './committed-log.ts'
+import { confirmRead } from './confirmed-read.ts'
 import type {
   AppliedCommand,
   Backup,
@@ -98,6 +99,7 @@ export class RaftNode implements Node {
       limits: { ...limits, leaderPatienceMs: raft.electionTimeoutMaxMs },
       ledger,
       appliedIndex: () => this.appliedIndex,
+      leavesOut: options.leavesOut,
     })
     this.#reads = new Reads({
       firstReadId: random48(random),
@@ -105,7 +107,7 @@ export class RaftNode implements Node {
       repeatAfterMs: raft.heartbeatIntervalMs,
     })
     const { id, storage, encodeEntry, transport, observer, applier, watcher, snapshots, results } = options
-    this.#poisoned = new Poisoned({ id, application: watcher ?? applier, isObserver: watcher !== null })
+    this.#poisoned = new Poisoned({ id, application: watcher ?? applier, leavesOut: options.leavesOut })
     const onFailure = (error: unknown) => this.#fail(error)
     this.#keeper = new LedgerKeeper({
       limits: options.ledger,
@@ -125,7 +127,7 @@ export class RaftNode implements Node {
     })
     this.#raft = new Raft({ ...raft, id, recovered: storage.recovered, encodeEntry, random }, this.#startedMs)
     this.#committedLog = new CommittedLog({
-      entries: this.#entries(async () => null),
+      entries: this.#entries(async () => null, true),
       committedIndex: () => this.#keeper.ledger.throughIndex,
       maxWaiting: limits.maxPendingProposals,
     })
@@ -206,7 +208,7 @@ export class RaftNode implements Node {
       if (this.#state !== 'new') return
     }
     applier.start(
-      this.#entries(() => this.#openInstalled()),
+      this.#entries(() => this.#openInstalled(), this.#options.leavesOut),
       {
         applied: (appliedIndex, commands, results) => this.#applied(appliedIndex, commands, results),
         rewound: () => this.#applicationMoved(applier),
@@ -215,7 +217,7 @@ export class RaftNode implements Node {
     )
     // The snapshot is of another state machine's state: an application that only watches cannot be brought up by it.
     watcher?.start(
-      this.#entries(async () => null),
+      this.#entries(async () => null, true),
       {
         applied: (_appliedIndex, entries) => this.#delivered(watcher, entries),
         rewound: () => this.#applicationMoved(watcher),
@@ -337,11 +339,14 @@ export class RaftNode implements Node {
     // Read from the clock now, after the question came: as of an older time, a lease proves nothing of this one.
     const nowMs = this.#options.clock.monotonicMs()
     const leased = mode === 'lease' && this.#state !== 'stopped' ? this.#raft.leaseReadIndex(nowMs) : null
-    if (leased !== null) return this.#reads.barrierAt(leased, this.appliedIndex, nowMs, timeoutMs)
-    const read = this.#reads.barrier(nowMs, timeoutMs)
+    const reading =
+      leased === null
+        ? this.#reads.barrier(nowMs, timeoutMs)
+        : this.#reads.barrierAt(leased, this.appliedIndex, nowMs, timeoutMs)
     if (this.#state === 'stopped') this.#reads.abandon()
-    else this.#scheduleTurn()
-    return read
+    else if (leased === null) this.#scheduleTurn()
+    const { applier, clock } = this.#options
+    return confirmRead(reading, { applier, reads: this.#reads, clock, deadlineMs: nowMs + timeoutMs })
   }
 
   async waitApplied(index: number, timeoutMs: number): Promise<void> {
@@ -591,7 +596,7 @@ export class RaftNode implements Node {
     const nowMs = clock.monotonicMs()
     const { throughIndex } = this.#keeper.ledger
     for (const skip of skips) this.#poisoned.check(skip)
-    this.#proposals.leftOut(skips)
+    if (this.#options.leavesOut) this.#proposals.leftOut(skips)
     applier.commit(throughIndex)
     watcher?.commit(throughIndex)
     this.#proposals.ledgerChanged(nowMs)
@@ -627,7 +632,7 @@ export class RaftNode implements Node {
     return this.#raft.cachedEntries(this.#raft.log.cachedFrom, commitIndex, Number.POSITIVE_INFINITY) ?? []
   }
 
-  #entries(openSnapshot: CommittedEntries['openSnapshot']): CommittedEntries {
+  #entries(openSnapshot: CommittedEntries['openSnapshot'], leavesOut: boolean): CommittedEntries {
     const { log } = this.#raft
     return {
       read: (from, through, maxBytes) => this.#read(from, through, maxBytes),
@@ -635,7 +640,7 @@ export class RaftNode implements Node {
         return log.base.index + 1
       },
       openSnapshot,
-      isSkipped: (index) => this.#keeper.ledger.isSkipped(index),
+      isSkipped: (index) => leavesOut && this.#keeper.ledger.isSkipped(index),
     }
   }
 
@@ -643,15 +648,28 @@ export class RaftNode implements Node {
     return this.#raft.cachedEntries(from, through, maxBytes) ?? this.#options.storage.read(from, through, maxBytes)
   }
 
-  /** For the state machine: not before the one that the log begins behind is this node's own. */
+  /** For the state machine: not before the one that the log begins behind is this node's own, which by then may be another one than at first. */
   async #openInstalled(): Promise<StoredSnapshot | null> {
-    await this.#installation.durable
-    await this.#keeper.loaded
+    let durable: Promise<void>
+    do {
+      durable = this.#installation.durable
+      await this.#installation.durable
+      await this.#keeper.loaded
+    } while (durable !== this.#installation.durable)
     return this.#state === 'stopped' ? null : await this.#options.storage.openSnapshot()
   }
 
   #applied(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[] | null): void {
-    const nowMs = this.#options.clock.monotonicMs()
+    this.#guard(() => this.#takeAnswers(appliedIndex, entries, results))
+  }
+
+  #takeAnswers(appliedIndex: number, entries: readonly Entry[], results: readonly unknown[] | null): void {
+    const { applier, clock, observer } = this.#options
+    // First, since nobody is told what an application answered that has gone its own way. Further than it was delivered to: it got there by other
+    // hands.
+    if (results === null && entries.at(-1)?.index !== appliedIndex) this.#applicationMoved(applier)
+    else this.#delivered(applier, entries)
+    const nowMs = clock.monotonicMs()
     if (results === null) {
       this.#proposals.answersLost(appliedIndex, 'the acknowledgement of the state machine was lost')
       this.#proposals.ledgerChanged(nowMs)
@@ -661,10 +679,7 @@ export class RaftNode implements Node {
       this.#proposals.applied(entries, results, nowMs)
     }
     this.#reads.applied(appliedIndex)
-    if (entries.length > 0) this.#options.observer.event({ type: 'applied', commands: entries.length })
-    // Further than it was delivered to: it got there by other hands.
-    if (results === null && entries.length === 0) this.#applicationMoved(this.#options.applier)
-    else this.#delivered(this.#options.applier, entries)
+    if (entries.length > 0) observer.event({ type: 'applied', commands: entries.length })
   }
 
   #restored(appliedIndex: number): void {
@@ -680,7 +695,7 @@ export class RaftNode implements Node {
 
   #delivered(applier: Applier, entries: readonly Entry[]): void {
     if (applier !== this.#application) return
-    this.#poisoned.delivered(entries)
+    this.#poisoned.delivered(entries, this.#keeper.ledger)
     this.#reportLeadership()
   }
 

@@ -3,14 +3,15 @@
 
 import { exitCodes, FatalError, SkipError } from '../errors.ts'
 import type { Entry, NodeId } from '../raft/entry.ts'
+import type { Ledger } from './ledger.ts'
 import type { Applier } from './ports.ts'
 import { encodeSkip, type Skip } from './skip.ts'
 
 export interface PoisonedOptions {
   readonly id: NodeId
   readonly application: Pick<Applier, 'appliedIndex' | 'poison'>
-  /** It only watches: what it takes decides nothing. */
-  readonly isObserver: boolean
+  /** It is the state machine; one that only watches decides nothing. */
+  readonly leavesOut: boolean
 }
 
 export class Poisoned {
@@ -31,8 +32,14 @@ export class Poisoned {
     throw new SkipError(`Cannot leave out the command at ${index}: ${why}`)
   }
 
-  delivered(entries: readonly Entry[]): void {
+  /** Throws FatalError when the cluster agreed to leave one of them out while it was on its way to the application, which has taken it. */
+  delivered(entries: readonly Entry[], ledger: Pick<Ledger, 'hasSkips' | 'skipOf'>): void {
     this.#deliveredFrom ??= entries[0]?.index ?? null
+    if (!this.#options.leavesOut || !ledger.hasSkips) return
+    for (const { index } of entries) {
+      const skip = ledger.skipOf(index)
+      if (skip !== null) throw this.#diverged(skip)
+    }
   }
 
   moved(): void {
@@ -40,13 +47,19 @@ export class Poisoned {
   }
 
   /** The cluster has agreed on it. Throws FatalError when this process has delivered what is left out. */
-  check({ index, reason }: Skip): void {
-    const { id, application, isObserver } = this.#options
+  check(skip: Skip): void {
+    const { application, leavesOut } = this.#options
+    const { index } = skip
     // What was taken before this process began may have been left out then.
-    if (isObserver || this.#deliveredFrom === null) return
+    if (!leavesOut || this.#deliveredFrom === null) return
     if (index < this.#deliveredFrom || index > application.appliedIndex) return
+    throw this.#diverged(skip)
+  }
+
+  #diverged({ index, reason }: Skip): FatalError {
+    const { id } = this.#options
     const sentence = `The cluster leaves out the command at ${index} (${reason}), and the application of ${id} has taken it`
     const remedy = 'Its state differs from that of the others: reset it, so that it is restored, and start again.'
-    throw new FatalError(exitCodes.dataError, `${sentence}. ${remedy}`)
+    return new FatalError(exitCodes.dataError, `${sentence}. ${remedy}`)
   }
 }

@@ -328,6 +328,11 @@ export interface Applier {
   readonly appliedIndex: number
   /** Null, or in one sentence why delivery does not go on. */
   readonly blocked: string | null
+  /**
+   * Resolves once the machine itself has shown, since this call, that it holds everything through `appliedIndex` as that is then: it may have lost
+   * some without anybody's notice. Rejects when the applier is closed. Null: it cannot be elsewhere, or cannot say.
+   */
+  confirm(): Promise<void> | null
   /** The command that delivery stops before, because the machine refuses it for good; null: none. */
   readonly poison: { readonly index: number; readonly reason: string } | null
   /**

@@ -31,7 +31,11 @@ export interface ProposalsOptions {
   readonly ledger: () => Ledger
   /** Everything through here is in the state machine. */
   readonly appliedIndex: () => number
+  /** What the cluster leaves out is not applied here. */
+  readonly leavesOut: boolean
 }
+
+const snapshotSentence = 'this node has got a snapshot in place of the entries that it may be among'
 
 interface Pending extends NewProposal {
   readonly sequence: number
@@ -44,6 +48,8 @@ interface Pending extends NewProposal {
   handedTerm: number
   /** Where the entry stands that came before it under its key, in the log of the leader that it was handed to; null: it is none such. */
   first: EntryId | null
+  /** A snapshot stands where its entry may be: whoever refuses it now does not prove that it is in no log. */
+  isInDoubt: boolean
   committed: CommittedCommand | null
   readonly resolve: (command: AppliedCommand) => void
   readonly reject: (error: ProposalError) => void
@@ -54,6 +60,7 @@ export class Proposals {
   readonly #limits: ProposalLimits
   readonly #ledger: () => Ledger
   readonly #appliedIndex: () => number
+  readonly #leavesOut: boolean
   readonly #pending = new Map<number, Pending>()
   /** Those that are answered by the ledger: repeats, and those whose own answer was lost. */
   readonly #byLedger = new Set<Pending>()
@@ -80,7 +87,8 @@ export class Proposals {
     'storage-full': 0,
   }
 
-  constructor({ origin, limits, ledger, appliedIndex }: ProposalsOptions) {
+  constructor({ origin, limits, ledger, appliedIndex, leavesOut }: ProposalsOptions) {
+    this.#leavesOut = leavesOut
     this.#origin = origin
     this.#limits = limits
     this.#ledger = ledger
@@ -129,6 +137,7 @@ export class Proposals {
         queuedMs: nowMs,
         handedTerm: 0,
         first: null,
+        isInDoubt: false,
         committed: null,
         resolve,
         reject,
@@ -170,20 +179,39 @@ export class Proposals {
     this.#queued.push(pending)
   }
 
-  /** The leader of this term holds an entry under its key, there; null: of another command. */
-  repeated(sequence: number, term: number, first: EntryId | null, nowMs: number): void {
+  /**
+   * The leader of this term holds an entry under its key, there; null: of another command. `isCurrent`: no leader of a later term is known, so that
+   * what is committed here by now is in its log, too.
+   */
+  repeated(sequence: number, term: number, first: EntryId | null, isCurrent: boolean, nowMs: number): void {
     const pending = this.#pending.get(sequence)
     if (pending === undefined || pending.handedTerm !== term || pending.committed !== null) return
     if (first === null) {
       const sentence = `Cannot propose under the key ${pending.key}: it was given to another command before`
       this.#fail(pending, 'idempotency-key-reused', 'not_applied', sentence)
+    } else if (isCurrent && this.#hasGivenUp(pending.key, first)) {
+      // Proposed again, it would get this very answer for ever.
+      this.#failUnknown(pending, 'its key has expired here', first)
     } else this.#follow(pending, first, nowMs)
+  }
+
+  /** What stands there is committed, and this node's ledger no longer has it: it keeps fewer keys than the leader's. */
+  #hasGivenUp(key: string | null, { index }: EntryId): boolean {
+    const ledger = this.#ledger()
+    return index <= ledger.throughIndex && (key === null || ledger.find(key)?.id.index !== index)
   }
 
   /** The ledger has seen more, or has learnt what commands answered. */
   ledgerChanged(nowMs: number): void {
     if (this.#byLedger.size === 0) return
-    for (const pending of [...this.#byLedger]) this.#consult(pending, nowMs)
+    const { throughIndex } = this.#ledger()
+    const appliedIndex = this.#appliedIndex()
+    for (const pending of this.#byLedger) {
+      const { committed, first } = pending
+      // Thousands may wait for one command, and this comes with every commit: what is left out meanwhile is told by `leftOut`.
+      const isReached = committed === null ? (first?.index ?? 0) <= throughIndex : committed.index <= appliedIndex
+      if (isReached) this.#consult(pending, nowMs)
+    }
   }
 
   /** Commands of which only the other nodes can tell what they answered. */
@@ -210,11 +238,11 @@ export class Proposals {
     if (pending === undefined || pending.handedTerm !== term || pending.committed !== null) return
     if (reason === 'tail-full') {
       const sentence = 'Cannot take another proposal: the leader has too much uncommitted'
-      this.#fail(pending, 'too-many-proposals', 'not_applied', sentence)
+      this.#refuse(pending, 'too-many-proposals', sentence)
     } else {
       const sentence =
         "Cannot take another proposal: the leader's disk is full, and no other voter with room could take over"
-      this.#fail(pending, 'storage-full', 'not_applied', sentence)
+      this.#refuse(pending, 'storage-full', sentence)
     }
   }
 
@@ -225,10 +253,11 @@ export class Proposals {
       if (pending.handedTerm === 0 || pending.handedTerm > term || pending.committed !== null) continue
       if (pending.key !== null) {
         // Once more does no harm: if it is in the log, the leader knows its key.
+        pending.isInDoubt = true
         this.requeue(pending.sequence, pending.handedTerm, nowMs)
         continue
       }
-      const sentence = `Handed to the leader of term ${pending.handedTerm}; this node has got a snapshot in place of the entries that it may be among`
+      const sentence = `Handed to the leader of term ${pending.handedTerm}; ${snapshotSentence}`
       this.#fail(pending, 'leadership-lost', 'unknown', sentence)
     }
   }
@@ -293,12 +322,7 @@ export class Proposals {
         const sentence = `Committed at index ${committed.index}; the state machine has not applied it yet`
         this.#fail(pending, 'apply-pending', 'committed', sentence)
       } else if (isQueued) {
-        this.#fail(
-          pending,
-          'no-leader',
-          'not_applied',
-          'Cannot propose: no leader that could take it was found in time',
-        )
+        this.#refuse(pending, 'no-leader', 'Cannot propose: no leader that could take it was found in time')
       } else {
         this.#fail(
           pending,
@@ -314,7 +338,7 @@ export class Proposals {
   /** The process is about to stop: what was never handed over goes back at once. */
   refuseQueued(): void {
     for (const pending of this.#queued)
-      this.#fail(pending, 'shutting-down', 'not_applied', 'Cannot propose: this node is shutting down')
+      this.#refuse(pending, 'shutting-down', 'Cannot propose: this node is shutting down')
     this.#queued = []
   }
 
@@ -380,7 +404,7 @@ export class Proposals {
       this.#commit(pending, { ...id, timestampMs, duplicate: true })
     }
     if (pending.committed === null || !this.#pending.has(pending.sequence)) return
-    const skip = ledger.skipOf(index)
+    const skip = this.#leavesOut ? ledger.skipOf(index) : null
     if (skip !== null) this.#failSkipped(pending, skip)
     else if (index <= this.#appliedIndex()) this.#answerFrom(isThere ? found : null, pending, pending.committed)
   }
@@ -401,6 +425,8 @@ export class Proposals {
   }
 
   #commit(pending: Pending, committed: CommittedCommand): void {
+    // One in doubt turned up in the log, and is not to be proposed once more.
+    if (pending.isInDoubt) this.#queued = this.#queued.filter((queued) => queued !== pending)
     this.#committedCount += 1
     pending.committed = committed
     if (pending.wait !== 'committed') return
@@ -414,9 +440,15 @@ export class Proposals {
     pending.resolve({ ...committed, result })
   }
 
-  #failUnknown(pending: Pending, why: string): void {
-    const sentence = `Applied at index ${pending.committed?.index}; what it answered is not known: ${why}`
-    this.#fail(pending, 'result-unknown', 'committed', sentence)
+  /** It is in no log, as far as can be said. */
+  #refuse(pending: Pending, code: ProposalErrorCode, sentence: string): void {
+    if (!pending.isInDoubt) this.#fail(pending, code, 'not_applied', sentence)
+    else this.#fail(pending, 'leadership-lost', 'unknown', `${sentence}; ${snapshotSentence}`)
+  }
+
+  #failUnknown(pending: Pending, why: string, place: EntryId | null = pending.committed): void {
+    const sentence = `Applied at index ${place?.index}; what it answered is not known: ${why}`
+    this.#fail(pending, 'result-unknown', 'committed', sentence, place)
   }
 
   #failSkipped(pending: Pending, { index, reason }: Skip): void {
@@ -424,12 +456,17 @@ export class Proposals {
     this.#fail(pending, 'command-skipped', 'not_applied', sentence)
   }
 
-  #fail(pending: Pending, code: ProposalErrorCode, outcome: ProposalError['outcome'], message: string): void {
+  #fail(
+    pending: Pending,
+    code: ProposalErrorCode,
+    outcome: ProposalError['outcome'],
+    message: string,
+    place: EntryId | null = pending.committed,
+  ): void {
     this.#remove(pending)
     this.#failed[code] += 1
-    const { committed } = pending
-    const place = committed === null ? null : { index: committed.index, term: committed.term }
-    pending.reject(new ProposalError(code, outcome, message, place))
+    const committed = place === null ? null : { index: place.index, term: place.term }
+    pending.reject(new ProposalError(code, outcome, message, committed))
   }
 
   #remove(pending: Pending): void {

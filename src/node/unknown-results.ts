@@ -16,6 +16,8 @@ const maxIndexes = 200
 export class UnknownResults {
   readonly #options: UnknownResultsOptions
   #askedMs = Number.NEGATIVE_INFINITY
+  /** The next question begins behind it: those that nobody can answer do not keep the others from being asked. */
+  #askedThrough = 0
 
   constructor(options: UnknownResultsOptions) {
     this.#options = options
@@ -26,10 +28,17 @@ export class UnknownResults {
     const { id, transport, repeatAfterMs } = this.#options
     if (indexes.length === 0 || nowMs - this.#askedMs < repeatAfterMs) return
     this.#askedMs = nowMs
-    const wanted = [...new Set(indexes)].slice(0, maxIndexes)
+    const wanted = this.#next([...new Set(indexes)].sort((a, b) => a - b))
     for (const peer of transport.peers()) {
       if (peer.connected) transport.send({ type: 'ResultsRequest', from: id, to: peer.id, term, indexes: wanted })
     }
+  }
+
+  #next(indexes: readonly number[]): readonly number[] {
+    const later = indexes.filter((index) => index > this.#askedThrough)
+    const wanted = [...later, ...indexes.slice(0, indexes.length - later.length)].slice(0, maxIndexes)
+    this.#askedThrough = wanted.at(-1) ?? 0
+    return wanted
   }
 
   /** `find`: the answer to the command at this place, null when it is not known here. */

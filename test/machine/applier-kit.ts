@@ -20,6 +20,7 @@ export const down: ApplyOutcome = { type: 'retry', afterMs: null, reason: 'down'
 /** Answers by script, then takes everything; asynchronous unless told otherwise. */
 export class ScriptedMachine implements StateMachine {
   readonly size = null
+  movesByItself = true
   readonly script: (Reply | ApplyOutcome)[] = []
   readonly calls: string[] = []
   synchronous = false

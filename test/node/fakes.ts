@@ -199,6 +199,8 @@ export class FakeApplier implements Applier {
   entries: CommittedEntries | null = null
   events: ApplierEvents | null = null
   commitIndex = 0
+  /** What it is asked to confirm. */
+  confirm: () => Promise<void> | null = () => null
   /** What the state machine says when it is asked for a picture of its state. */
   picture: () => Promise<MachineSnapshot | null> = async () => this.pictureOf(['state'])
   /** Pictures that were given and neither read to their end nor given up. */

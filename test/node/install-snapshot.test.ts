@@ -61,6 +61,24 @@ test('Until the snapshot is durable nothing is acknowledged, and the state machi
   assert.deepEqual([opened.value?.file.lastIncluded.index, acknowledged(kit)], [10, [10]])
 })
 
+test('A state machine that waits for one snapshot gets the next one that is installed meanwhile, not one that the log does not reach back to', async () => {
+  const kit = await follower()
+  const { shelf } = kit.storage
+  shelf.gates.open.shut()
+  await send(kit, new Outgoing({ index: 10 }))
+  const opened = watch(kit.applier.entries?.openSnapshot() ?? Promise.resolve(null))
+  kit.storage.holdsSaves = true
+  await send(kit, new Outgoing({ index: 20, seed: 2 }))
+  assert.equal(kit.applier.entries?.firstIndex, 21)
+  shelf.gates.open.open()
+  await settle()
+  await kit.settle()
+  assert.equal(opened.state, 'pending')
+  await kit.completeSave()
+  await settle()
+  assert.equal(opened.value?.file.lastIncluded.index, 20)
+})
+
 test('Reads wait for what the snapshot brought to be restored', async () => {
   const kit = await follower()
   const wait = watch(kit.node.waitApplied(10, timeoutMs))

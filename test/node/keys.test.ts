@@ -205,6 +205,20 @@ test('A follower waits until the first is committed and applied here', async () 
   assert.deepEqual(waiting.value, { index: 1, term: 1, timestampMs: 1001, duplicate: true, result: 1 })
 })
 
+test('Where fewer keys are kept than by the leader, a repeat of one that is gone is not passed on for ever', async () => {
+  const kit = await follower({ ledger: { maxKeys: 1 } })
+  const entries = [entryUnder('a', 1, 1), entryUnder('b', 1, 2)]
+  await kit.receive(appendEntries({ term: 1, entries, leaderCommit: 2 }))
+  const waiting = watch(kit.node.propose(keyed('a'), timeoutMs))
+  await kit.settle()
+  const { origin } = passedOn(kit)
+  kit.forget()
+  const repeats = [{ sequence: 1, first: { term: 1, index: 1 } }]
+  await kit.receive({ type: 'ForwardRepeated', from: 'n2', to: 'n1', term: 1, origin, repeats })
+  assert.deepEqual([waiting.state, kit.sent('ForwardedProposals')], ['result-unknown/committed', []])
+  assert.deepEqual((waiting.error as { committed: unknown }).committed, { index: 1, term: 1 })
+})
+
 test('When the first one gave way to entries of another leader, its repeat is proposed again', async () => {
   const kit = await follower()
   const waiting = watch(kit.node.propose(keyed('a'), timeoutMs))
@@ -442,3 +456,60 @@ test('With a snapshot in place of the entries that it may be among, it is propos
   await kit.settle()
   assert.equal(waiting.value?.result, 'answer 2')
 })
+
+/** Its only proposal waits for a leader again, since a snapshot stands where its entry may be. */
+async function inDoubt(wait: 'applied' | 'committed' = 'applied') {
+  const kit = await follower()
+  const proposal =
+    wait === 'applied' ? kit.node.propose(keyed('b'), 60_000) : kit.node.proposeCommitted(keyed('b'), 60_000)
+  const waiting = watch<unknown>(proposal)
+  await kit.settle()
+  const { origin } = passedOn(kit)
+  kit.transport.connected.delete('n2')
+  const outgoing = new Outgoing({ index: 2, ledger: await ledgerTextOf(entryUnder('a', 1, 1), entryUnder('c', 1, 2)) })
+  await kit.receive(outgoing.offer)
+  for (const chunk of outgoing.chunksFrom(0)) await kit.receive(chunk)
+  assert.equal(waiting.state, 'pending')
+  kit.forget()
+  return { kit, waiting, origin }
+}
+
+const refusals: readonly (readonly [string, (kit: NodeKit, origin: number) => Promise<unknown>])[] = [
+  ['finds no leader', (kit) => kit.advance(3000)],
+  ['stops', (kit) => kit.node.stop(0)],
+  [
+    'is refused by the leader, which has too much under way',
+    async (kit, origin) => {
+      kit.transport.connected.add('n2')
+      await kit.advance(50)
+      const refused = { type: 'ForwardRefused', from: 'n2', to: 'n1', term: 1, origin, sequences: [1] } as const
+      await kit.receive({ ...refused, reason: 'tail-full' })
+    },
+  ],
+]
+
+for (const [what, refuse] of refusals) {
+  test(`A node that got a snapshot where the entry of a proposal may be, and then ${what}, does not say that it was not applied`, async () => {
+    const { kit, waiting, origin } = await inDoubt()
+    await refuse(kit, origin)
+    await kit.settle()
+    assert.equal(waiting.state, 'leadership-lost/unknown')
+    assert.equal(kit.node.status().pendingProposals, 0)
+  })
+}
+
+for (const [wait, state] of [
+  ['applied', 'apply-pending/committed'],
+  ['committed', 'resolved'],
+] as const) {
+  test(`What turns up in the log behind such a snapshot is not proposed again, and is committed for a client that waits until it is ${wait}`, async () => {
+    const { kit, waiting, origin } = await inDoubt(wait)
+    const entries = [entryUnder('b', 1, 3, { origin, sequence: 1 })]
+    await kit.receive(appendEntries({ term: 1, prev: { term: 1, index: 2 }, entries, leaderCommit: 3 }))
+    kit.transport.connected.add('n2')
+    await kit.advance(50)
+    assert.deepEqual(kit.sent('ForwardedProposals'), [])
+    await kit.node.stop(0)
+    assert.equal(waiting.state, state)
+  })
+}

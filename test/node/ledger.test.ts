@@ -152,6 +152,40 @@ test('When the answers take too much room the oldest are given up, and their key
   )
 })
 
+test('The answers never take more room than they may, in whatever order and how often they come', () => {
+  const written = ['a', 'b', 'c', 'd', 'e'].map((key) => keyed(key))
+  const maxAnswerBytes = 2 * (100 + 64)
+  const ledger = ledgerOf(written, { ...roomy, maxAnswerBytes })
+  const answer = (index: number) => ledger.learn({ index, resultJson: `"${'x'.repeat(98)}"` })
+  for (const index of [1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 2, 1, 4, 4, 5, 3, 2, 1]) {
+    answer(index)
+    assert.equal(ledger.at(index)?.answer.type, 'known', 'somebody may have asked for this very one')
+    const known = ledger.picture(5).keys.filter((command) => command.answer.type === 'known')
+    assert(known.length <= 2, `${known.length} answers are kept`)
+  }
+})
+
+test('Giving up answers does not forget of one that it was too long', () => {
+  const written = ['a', 'b', 'c', 'd'].map((key) => keyed(key))
+  const ledger = ledgerOf(written, { ...roomy, maxAnswerBytes: 2 * (100 + 64) })
+  ledger.answered(logOf(written), ['x'.repeat(5000), 'x'.repeat(98), 'x'.repeat(98), 'x'.repeat(98)])
+  assert.deepEqual(
+    ['a', 'b', 'c', 'd'].map((key) => ledger.find(key)?.answer.type),
+    ['too-long', 'unknown', 'known', 'known'],
+  )
+})
+
+test('The first answer holds, whatever a state machine says that gets the command again', () => {
+  const written = [keyed('a'), keyed('b')]
+  const ledger = ledgerOf(written)
+  ledger.answered(logOf(written), ['first', 'x'.repeat(5000)])
+  assert.deepEqual(ledger.answered(logOf(written), ['second', 'short']), [], 'nor is it kept anew')
+  assert.deepEqual(
+    ['a', 'b'].map((key) => ledger.find(key)?.answer),
+    [{ type: 'known', json: '"first"' }, { type: 'too-long' }],
+  )
+})
+
 test('An answer that was told from elsewhere fills a gap, and replaces nothing', () => {
   const ledger = ledgerOf([keyed('a'), keyed('b')])
   ledger.answered(logOf([keyed('a')]), ['mine'])
@@ -184,13 +218,13 @@ test('A picture is of its index: what came later is not in it, and what comes la
 })
 
 test('Through a snapshot it comes out as it went in, in chunks of any size', async () => {
-  const payload = encodeSkip(3, 'bad "line"\nof two')
+  const payload = encodeSkip(3, 'bad "line"\nof two\u2028or three')
   const written = [keyed('a'), keyed('~!"'), keyed('c'), { kind: 'skip', payload } as const, keyed('d'.repeat(255))]
   const ledger = ledgerOf(written)
-  ledger.answered(logOf(written), ['é\n', 'x'.repeat(5000), null])
+  ledger.answered(logOf(written), ['é\n\u2028\u2029\r', 'x'.repeat(5000), null])
   const picture = ledger.picture(5)
   for (const chunkBytes of [1, 7, 100, 100_000]) assert.deepEqual(await recoded(picture, chunkBytes), picture)
-  const restored = new Ledger(roomy, (await recoded(picture)) ?? undefined)
+  const restored = await Ledger.of((await recoded(picture)) ?? picture, roomy, giveWay)
   assert.deepEqual(restored.picture(5), picture)
   assert.equal(restored.isSkipped(3), true)
   restored.committed([{ ...(logOf([{}])[0] as Entry), index: 6 }])

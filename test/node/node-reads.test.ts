@@ -129,3 +129,33 @@ test('A node that was stopped answers no read, by lease or not', async () => {
   await kit.microtasks()
   assert.equal(barrier.state, 'shutting-down')
 })
+
+test('A barrier waits until the application has shown that it holds what it was given, and until it has again what it lost', async () => {
+  const kit = await leader()
+  await kit.apply()
+  let show = () => {}
+  kit.applier.confirm = () => new Promise((resolve) => (show = resolve))
+  const barrier = watch(kit.node.readBarrier(timeoutMs))
+  await kit.settle()
+  await kit.answer('n2')
+  assert.equal(barrier.state, 'pending')
+  kit.applier.appliedIndex = 0
+  show()
+  await kit.settle()
+  assert.equal(barrier.state, 'pending', 'it had lost its state')
+  await kit.apply()
+  assert.equal(barrier.value, 1)
+})
+
+test('A barrier is not answered when the application does not show it in time', async () => {
+  const kit = await leader()
+  await kit.apply()
+  kit.applier.blocked = 'it is away'
+  kit.applier.confirm = () => new Promise(() => {})
+  const barrier = watch(kit.node.readBarrier(timeoutMs))
+  await kit.settle()
+  await kit.answer('n2')
+  await kit.advanceAnswered(timeoutMs + 100, 'n2')
+  assert.equal(barrier.state, 'read-timeout')
+  assert.match(String(barrier.error), /it is away/)
+})

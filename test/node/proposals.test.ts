@@ -32,6 +32,7 @@ class Bench {
       limits: { ...limits, ...changed },
       ledger: () => this.ledger,
       appliedIndex: () => this.appliedIndex,
+      leavesOut: true,
     })
   }
 

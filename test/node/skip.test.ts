@@ -79,6 +79,31 @@ test('A node whose application has taken what the cluster leaves out stops: its 
   assert.match(kit.fatal[0]?.message ?? '', /leaves out the command at 2 .* has taken it\. .*reset it/)
 })
 
+test('So does one whose application took it while the cluster was agreeing', async () => {
+  const kit = await withPoison()
+  deliver(kit.applier, 1, 1)
+  const prev = { term: 1, index: 3 }
+  await kit.receive(appendEntries({ term: 1, prev, entries: [skipEntry(4, 2)], leaderCommit: 4 }))
+  assert.equal(kit.fatal.length, 0)
+  deliver(kit.applier, 2, 2)
+  assert.match(kit.fatal[0]?.message ?? '', /leaves out the command at 2 .* has taken it/)
+})
+
+for (const [where, position, isFatal] of [
+  ['at that command', 2, true],
+  ['past all that it was sent, by other hands', 3, false],
+] as const) {
+  test(`One whose acknowledgement was lost, and that is found ${where}, ${isFatal ? 'has taken it' : 'may have left it out'}`, async () => {
+    const kit = await withPoison()
+    deliver(kit.applier, 1, 1)
+    const prev = { term: 1, index: 3 }
+    await kit.receive(appendEntries({ term: 1, prev, entries: [skipEntry(4, 2)], leaderCommit: 4 }))
+    kit.applier.appliedIndex = position
+    kit.applier.events?.applied(position, [entryOf(1, 2, otherOrigin, 2)], null)
+    assert.equal(kit.fatal.length, isFatal ? 1 : 0)
+  })
+}
+
 const harmless: readonly (readonly [string, (kit: NodeKit) => void])[] = [
   ['has not come to it', (kit) => deliver(kit.applier, 1, 1)],
   ['was past it when this process began, and may have left it out', (kit) => deliver(kit.applier, 3, 3)],
@@ -118,4 +143,19 @@ test('It is the poison of the application that counts, not of the embedded machi
   void watch(kit.node.skip(2, timeoutMs))
   await kit.settle()
   assert.equal(passedOn(kit).proposals[0]?.kind, 'skip')
+})
+
+test('An embedded machine takes what applications leave out, with or without one that watches it: live it had taken it long before', async () => {
+  for (const watched of [true, false]) {
+    const kit = await follower({ leavesOut: false, watched })
+    const waiting = watch(kit.node.propose(command(), timeoutMs))
+    await kit.settle()
+    const { origin } = passedOn(kit)
+    const entries = [entryOf(1, 1, origin, 1), skipEntry(2, 1)]
+    await kit.receive(appendEntries({ term: 1, entries, leaderCommit: 2 }))
+    assert.equal(kit.applier.entries?.isSkipped(1), false)
+    assert.equal(kit.watcher?.entries?.isSkipped(1) ?? true, true)
+    await kit.apply()
+    assert.deepEqual([waiting.value?.index, kit.fatal], [1, []])
+  }
 })
