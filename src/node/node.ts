@@ -273,6 +273,10 @@ export class RaftNode implements Node {
     await Promise.allSettled([this.#options.storage.close()])
   }
 
+  admit(sizeBytes: number): ProposalError | null {
+    return this.#proposals.admit(sizeBytes)
+  }
+
   propose(command: NewCommand, timeoutMs: number): Promise<AppliedCommand> {
     return this.#propose(toProposal(command), 'applied', timeoutMs)
   }
