@@ -40,6 +40,7 @@ export interface Status {
   readonly lastIndex: number
   readonly isStorageFull: boolean
   readonly isStorageStalled: boolean
+  readonly applierBlocked: string | null
   readonly uptimeMs: number
 }
 

@@ -3,6 +3,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { Random } from '../../sim/world/random.ts'
+import type { Write } from '../application/journal.ts'
 import type { ApplicationState } from '../application/main.ts'
 import { Machines } from '../machines.ts'
 import { until } from '../processes.ts'
@@ -146,9 +147,9 @@ class Soak {
   }
 
   /** At any node, and now and then at two of them at once, which must agree. */
-  async #attempt(write: { readonly key: string; readonly value: unknown }): Promise<Answered | string> {
+  async #attempt(write: Write): Promise<Answered | string> {
     const ids = this.#random.shuffled(this.#ids).slice(0, this.#random.chance(0.1) ? 2 : 1)
-    const answers = await Promise.all(ids.map((id) => post(this.#url(id), write, 5_000)))
+    const answers = await Promise.all(ids.map((id) => this.#ask(id, write)))
     const placed = answers.filter((answer): answer is Answered => typeof answer !== 'string')
     const [first, second] = placed
     if (first === undefined) return answers[0] ?? 'no answer'
@@ -159,6 +160,13 @@ class Soak {
       (first.result === null || second.result === null || same(first.result, second.result))
     if (isSame && (first.duplicate || second.duplicate)) return first.result === null ? second : first
     throw new Error(`Two nodes answered ${write.key} differently: ${JSON.stringify(placed)}`)
+  }
+
+  async #ask(id: string, write: Write): Promise<Answered | string> {
+    const answer = await post(this.#url(id), write, 5_000)
+    if (typeof answer !== 'string' || !answer.endsWith('apply-pending')) return answer
+    const why = (await this.#machines.cluster.status(id))?.applierBlocked ?? 'nothing blocks it by now'
+    return `${answer} (${why.replaceAll(/[0-9]+/g, 'N').slice(0, 80)})`
   }
 
   #url(id: string): string {
@@ -216,7 +224,7 @@ class Soak {
     return { count, unknown, faults }
   }
 
-  async #repeat(id: string, write: { readonly key: string; readonly value: unknown }): Promise<Answered> {
+  async #repeat(id: string, write: Write): Promise<Answered> {
     return await until(`${id} to answer a repeat of ${write.key}`, 20_000, async () => {
       const answer = await post(this.#url(id), write)
       return typeof answer === 'string' ? null : answer
