@@ -29,11 +29,11 @@ import type {
 import { Forwarding } from './forwarding.ts'
 import { HandOver } from './hand-over.ts'
 import { Installation } from './installation.ts'
-import { LeadershipNews } from './leadership.ts'
 import { handLeadershipOver } from './leadership-transfer.ts'
 import type { Ledger } from './ledger.ts'
 import { encodeLedger } from './ledger-codec.ts'
 import { LedgerKeeper } from './ledger-keeper.ts'
+import { News } from './news.ts'
 import type { NodeOptions } from './node-options.ts'
 import { Poisoned } from './poisoned.ts'
 import type { Applier, CommittedEntries, KeptResult, PeerMessage, Standing, StoredSnapshot } from './ports.ts'
@@ -81,11 +81,9 @@ export class RaftNode implements Node {
   readonly #keeper: LedgerKeeper
   readonly #committedLog: CommittedLog
   readonly #unknownResults: UnknownResults
-  readonly #leadershipNews = new LeadershipNews()
-  readonly #listeners = new Set<(change: NodeChange) => void>()
+  readonly #news: News
   readonly #poisoned: Poisoned
   #storage = { isStalled: false, isFull: false }
-  #reported: { role: string; term: number; leader: NodeId | null }
 
   constructor(options: NodeOptions) {
     const { clock, random, raft, limits } = options
@@ -132,6 +130,16 @@ export class RaftNode implements Node {
       committedIndex: () => this.#keeper.ledger.throughIndex,
       maxWaiting: limits.maxPendingProposals,
     })
+    this.#news = new News({
+      raft: this.#raft,
+      observer,
+      application: watcher ?? applier,
+      leader: () => this.leader(),
+      onLeader: () => {
+        this.#reads.repeat()
+        this.#scheduleTurn()
+      },
+    })
     this.#acquaintances = new Acquaintances({ id, store: options.acquaintances, after: clock.after, onFailure })
     this.#handOver = new HandOver({
       origin,
@@ -155,7 +163,7 @@ export class RaftNode implements Node {
       ledgerAt: (index) => encodeLedger(this.#keeper.ledger.picture(index), () => this.#keeper.giveWay()),
       onTaken: (snapshot, file) => {
         results?.forget(snapshot.lastIncluded.index)
-        this.#changed({ type: 'snapshot', snapshot: viewOf(file), installedFrom: null })
+        this.#news.changed({ type: 'snapshot', snapshot: viewOf(file), installedFrom: null })
         this.#enqueue({ type: 'snapshotTaken', snapshot, neededFrom: this.#neededFrom() })
       },
       onFailure,
@@ -180,7 +188,6 @@ export class RaftNode implements Node {
       onFailure,
     })
     this.#commitIndex = this.#raft.commitIndex
-    this.#reported = { role: 'follower', term: this.#raft.currentTerm, leader: null }
   }
 
   get id(): NodeId {
@@ -315,8 +322,7 @@ export class RaftNode implements Node {
   }
 
   subscribe(changed: (change: NodeChange) => void): () => void {
-    this.#listeners.add(changed)
-    return () => this.#listeners.delete(changed)
+    return this.#news.subscribe(changed)
   }
 
   async transferLeadership(to: NodeId | null, timeoutMs: number): Promise<LeaderView> {
@@ -523,7 +529,7 @@ export class RaftNode implements Node {
     if (readId !== null) this.#raft.step(nowMs, { type: 'readIndex', readId })
     this.#perform(this.#raft.takeWork(), nowMs)
     this.#snapshots.reconcile()
-    this.#reportRole()
+    this.#news.reportRole()
   }
 
   #perform(work: Work, nowMs: number): void {
@@ -541,7 +547,7 @@ export class RaftNode implements Node {
     if (work.configuration !== null) {
       transport.setMembers(work.configuration.configuration.members)
       this.#options.observer.event({ type: 'configuration', ...work.configuration })
-      this.#changed({ type: 'membership', ...work.configuration })
+      this.#news.changed({ type: 'membership', ...work.configuration })
     }
     for (const load of work.loads) {
       const through = Math.min(load.through, this.#raft.log.durableIndex)
@@ -565,7 +571,7 @@ export class RaftNode implements Node {
       this.#snapshots.settled()
       this.#options.observer.event({ type: 'snapshotInstalled', from, file })
       this.#options.results?.forget(file.lastIncluded.index)
-      this.#changed({ type: 'snapshot', snapshot: viewOf(file), installedFrom: from })
+      this.#news.changed({ type: 'snapshot', snapshot: viewOf(file), installedFrom: from })
     }
     this.#scheduleTurn()
   }
@@ -702,14 +708,14 @@ export class RaftNode implements Node {
   #delivered(applier: Applier, entries: readonly Entry[]): void {
     if (applier !== this.#application) return
     this.#poisoned.delivered(entries, this.#keeper.ledger)
-    this.#reportLeadership()
+    this.#news.reportLeadership()
   }
 
   /** It was put into another state than this process has delivered. */
   #applicationMoved(applier: Applier): void {
     if (applier !== this.#application) return
     this.#poisoned.moved()
-    this.#reportLeadership()
+    this.#news.reportLeadership()
   }
 
   /** What the log says of the last entry of a snapshot. */
@@ -757,37 +763,6 @@ export class RaftNode implements Node {
     observer.event({ type: 'storage', isStalled, isFull })
     this.#raft.step(nowMs, { type: 'storage', isStalled, isFull, neededFrom: this.#neededFrom() })
     if (isFull && !before.isFull) this.#snapshotTaker.hurry()
-  }
-
-  #reportRole(): void {
-    const { role, currentTerm: term, leader, roleReason } = this.#raft
-    const reported = this.#reported
-    if (reported.role === role.name && reported.term === term && reported.leader === leader) return
-    this.#reported = { role: role.name, term, leader }
-    const { observer } = this.#options
-    if (reported.role !== role.name) observer.event({ type: 'role', role: role.name, term, reason: roleReason })
-    if (reported.leader !== leader) {
-      observer.event({ type: 'leader', leader, term })
-      this.#reads.repeat()
-      this.#scheduleTurn()
-    }
-    if (reported.leader !== leader || reported.term !== term) {
-      this.#changed({ type: 'leader', leader: this.leader(), term })
-    }
-    this.#reportLeadership()
-  }
-
-  #reportLeadership(): void {
-    const { role, currentTerm: term } = this.#raft
-    const noopIndex = role.name === 'leader' ? role.noopIndex : null
-    const { appliedIndex } = this.#application
-    for (const leadership of this.#leadershipNews.next({ leader: this.leader(), term, noopIndex, appliedIndex })) {
-      this.#changed({ type: 'leadership', leadership })
-    }
-  }
-
-  #changed(change: NodeChange): void {
-    for (const listener of this.#listeners) listener(change)
   }
 
   /** Resolves when this node has handed over (or has no quorum to hand over to) and every client has its answer, or when the time is over. */

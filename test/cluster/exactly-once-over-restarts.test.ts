@@ -63,6 +63,7 @@ describe('a command with an idempotency key', () => {
   it('has them in the key-value store likewise', async () => {
     const cluster = await ClusterProcesses.start({ size: 3, env: () => often })
     closing.push(() => cluster.close())
+    await cluster.leader(60_000)
     const clients = new Map(cluster.sidecars.map(({ id, apiUrl }) => [id, createClient({ url: apiUrl })]))
     closing.push(async () => {
       for (const client of clients.values()) await client.close()

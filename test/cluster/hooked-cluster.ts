@@ -38,7 +38,10 @@ export class HookedCluster {
       size: 3,
       env: (id, at) => ({ STATE_MACHINE: 'app', APP_URL: applications[at]?.url ?? '', ...env?.(id) }),
     })
-    return new HookedCluster(processes, applications)
+    const cluster = new HookedCluster(processes, applications)
+    // However long three processes take to start on a busy machine, it is not what is tested.
+    await processes.leader(60_000)
+    return cluster
   }
 
   /** The leader first. */

@@ -65,6 +65,8 @@ describe('a command that the applications refuse for good', () => {
     const [n1, n2] = cluster.nodes
     const index = await committed(n1, everyone)
     await becomesNotReady(n1.sidecar, poisoned)
+    // More than what is read of a log at once.
+    for (let parts = 0; parts < 3; parts++) await committed(n1, 'x'.repeat(500_000))
     await n1.client.skip(index)
     await n1.client.propose('after the skip')
     n2.application.refusesAnything = false

@@ -34,7 +34,7 @@ before(async () => {
   clients = cluster.sidecars.map(({ id, apiUrl }) =>
     createClient({ url: id === 'n1' ? socket : apiUrl, token }),
   ) as unknown as [Client, Client, Client]
-  for (const client of clients) await until('a leader', 20_000, () => client.leader().catch(() => null))
+  for (const client of clients) await until('a leader', 60_000, () => client.leader().catch(() => null))
 })
 after(async () => {
   for (const client of clients) await client.close()

@@ -16,6 +16,7 @@ before(async () => {
   const env = () => ({ ...patient, LEASE_READS: 'true', MAX_PENDING_PROPOSALS: String(maxPending) })
   cluster = await ClusterProcesses.start({ size: 3, env })
   for (const { id, apiUrl } of cluster.sidecars) clients.set(id, createClient({ url: apiUrl }))
+  await cluster.leader(60_000)
 })
 after(async () => {
   for (const client of clients.values()) await client.close()
