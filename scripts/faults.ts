@@ -25,6 +25,9 @@ if (values.help) {
 const [kills, seed, clients] = [values.kills, values.seed, values.clients].map(whole)
 if (kills === undefined || seed === undefined || clients === undefined) throw new Error(usage)
 
+// What it started ends with it.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
+
 console.log(`seed ${seed}: ${kills} SIGKILLs, ${clients} clients`)
 // What is killed is what is shipped, and it starts in a third of the time.
 await promisify(execFile)('npm', ['run', '--silent', 'build'])

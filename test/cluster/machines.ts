@@ -28,6 +28,13 @@ const size = 3
 export class Machines {
   readonly cluster: ClusterProcesses
   readonly all: readonly Machine[]
+  /** Who starts them may be told to end in the midst of it. */
+  readonly #leave = () => {
+    for (const { id, application } of this.all) {
+      this.cluster.signal(id, 'SIGKILL')
+      void application.kill()
+    }
+  }
 
   private constructor(cluster: ClusterProcesses, all: readonly Machine[]) {
     this.cluster = cluster
@@ -58,6 +65,7 @@ export class Machines {
       return { id, sidecar, application, statusPort }
     })
     const machines = new Machines(cluster, all)
+    process.once('exit', machines.#leave)
     for (const { id } of all) machines.start(id)
     try {
       await cluster.leader()
@@ -109,6 +117,7 @@ export class Machines {
   async close(): Promise<void> {
     await Promise.all([this.cluster.end(), ...this.all.map(({ application }) => application.kill())])
     await this.cluster.close()
+    process.off('exit', this.#leave)
   }
 
   /** Ends every process, leaves the directory, and puts into it what they printed last. */
