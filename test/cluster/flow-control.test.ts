@@ -18,7 +18,7 @@ const commandBytes = 512 * 1024
 /**
  * Each client has one command under way at a time, so that a queue without bounds would hold nearly all of their commands: 500 MiB, less the ten a
  * second, 5 MiB, that the application takes. What is not a queue has to fit in here: 64 KiB of each of a thousand requests that wait to be read, the
- * log's tail of 16 MiB, garbage.
+ * log's tail of 16 MiB, garbage. Tried without the limits, memory grew past it within a second, and by 1.3 GiB in the end.
  */
 const boundMiB = 250
 
