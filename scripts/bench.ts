@@ -1,8 +1,9 @@
-// `npm run bench [-- --part throughput|log|snapshots] [--clients 1,64,256 --seconds 4 --rounds 3]`: figures of this machine. Compare ratios of
+// `npm run bench [-- --part throughput|log|snapshots|fail-over] [--clients 1,64,256 --seconds 4 --rounds 3]`: figures of this machine. Compare ratios of
 // one run: absolute figures drift with the machine.
 
 import { execFile } from 'node:child_process'
 import { parseArgs, promisify } from 'node:util'
+import { measureFailOver } from './bench/fail-over.ts'
 import { measureLog } from './bench/log.ts'
 import { measureSnapshots } from './bench/snapshots.ts'
 import { measureThroughput } from './bench/throughput.ts'
@@ -14,6 +15,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '4' },
     rounds: { type: 'string', default: '3' },
     entries: { type: 'string', default: '1000000' },
+    'fail-overs': { type: 'string', default: '10' },
     megabytes: { type: 'string', default: '1024' },
   },
 })
@@ -27,6 +29,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   throughput: () => measureThroughput(throughput),
   log: () => measureLog(Number(values.entries)),
   snapshots: () => measureSnapshots(Number(values.megabytes)),
+  'fail-over': () => measureFailOver(Number(values['fail-overs'])),
 }
 const names = values.part === undefined ? Object.keys(parts) : values.part.split(',')
 for (const name of names) {

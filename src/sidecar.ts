@@ -105,6 +105,7 @@ async function assemble(
       acquaintances,
       transport: connect(config, storage, logger),
       applier: machines.applier,
+      leavesOut: machines.kv === null,
       watcher: machines.watcher,
       results,
       ledger: { maxKeys: config.maxIdempotencyKeys, maxAnswerBytes: 64 * mebibyte },

@@ -6,7 +6,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ProposalError } from '../errors.ts'
 import type { AppliedCommand, NewCommand } from '../node/contract.ts'
 import { answerJson, commandText } from './answer.ts'
-import { announcedBytesOf, requireLines } from './body.ts'
+import { announcedBytesOf, requireLines, requireRoom } from './body.ts'
 import type { BodyLease } from './body-budget.ts'
 import { checkCommand } from './commands.ts'
 import { batchKeyOf, lineKey } from './idempotency-key.ts'
@@ -64,7 +64,9 @@ async function readCommands(
   requireLines(raw.headers)
   const batchKey = batchKeyOf(raw.headers)
   const traceparent = traceparentOf(raw.headers)
-  if (announcedBytesOf(raw.headers) > limits.maxBytes) throw tooLarge(`more than ${limits.maxBytes} bytes`)
+  const announcedBytes = announcedBytesOf(raw.headers)
+  if (announcedBytes > limits.maxBytes) throw tooLarge(`more than ${limits.maxBytes} bytes`)
+  requireRoom(context.node, announcedBytes)
   const commands: NewCommand[] = []
   try {
     await readLines(raw, limits, lease, (payload, line) => {

@@ -4,9 +4,10 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { NewCommand } from '../node/contract.ts'
+import type { NewCommand, Node } from '../node/contract.ts'
 import type { BodyBudget, BodyLease } from './body-budget.ts'
 import { idempotencyKeyOf } from './idempotency-key.ts'
+import type { Pace } from './pace.ts'
 import { fail, Refusal } from './problem.ts'
 import { traceparentOf } from './traceparent.ts'
 
@@ -18,16 +19,18 @@ export function leaveBodiesToUs(app: FastifyInstance): void {
 }
 
 export interface BodyLimits {
+  readonly node: Pick<Node, 'admit'>
   readonly maxCommandBytes: number
   readonly bodies: BodyBudget
+  readonly pace: Pace
 }
 
-/** What is refused, here or by `use`, is answered; nothing throws later than this call. */
+/** What is refused, here or by `take`, is answered; nothing throws later than this call. */
 export function takeCommand(
   request: FastifyRequest,
   reply: FastifyReply,
-  { maxCommandBytes, bodies }: BodyLimits,
-  use: (command: NewCommand) => void,
+  { node, maxCommandBytes, bodies, pace }: BodyLimits,
+  take: (command: NewCommand) => void,
 ): void {
   const { raw } = request
   const key = idempotencyKeyOf(raw.headers)
@@ -35,20 +38,38 @@ export function takeCommand(
   const kind = kindOf(raw.headers)
   const announcedBytes = announcedBytesOf(raw.headers)
   if (announcedBytes > maxCommandBytes) throw tooLarge(maxCommandBytes)
-  readBody(raw, announcedBytes, maxCommandBytes, tooLarge, bodies, (payload) => {
+  const use = (payload: Buffer | Error) => {
     try {
       if (payload instanceof Error) throw payload
+      // Others may have come first while it arrived.
+      requireRoom(node, payload.length)
       if (payload.length === 0)
         throw new Refusal(400, 'invalid-command', 'The body is empty: it must hold the command.')
       if (kind === null) throw unsupported('The request has no content-type')
       if (kind === 'json' && !isUtf8(payload)) {
         throw new Refusal(400, 'invalid-command', 'The body is not valid UTF-8, so not JSON.')
       }
-      use({ kind, payload, key, traceparent })
+      take({ kind, payload, key, traceparent })
+    } catch (error) {
+      fail(reply, error)
+    }
+  }
+  const expectedBytes = Number.isNaN(announcedBytes) ? 0 : announcedBytes
+  const isTaken = pace.take(expectedBytes, () => {
+    try {
+      requireRoom(node, announcedBytes)
+      readBody(raw, announcedBytes, maxCommandBytes, tooLarge, bodies, use)
     } catch (error) {
       fail(reply, error)
     }
   })
+  if (!isTaken) throw new Refusal(429, 'too-many-proposals', 'Too many commands arrive at once: try again later.', 1)
+}
+
+/** Throws ProposalError when a proposal of this size (NaN: it is not said) would be refused anyhow, before it costs more than that. */
+export function requireRoom(node: Pick<Node, 'admit'>, sizeBytes: number): void {
+  const refusal = node.admit(Number.isNaN(sizeBytes) ? 0 : sizeBytes)
+  if (refusal !== null) throw refusal
 }
 
 const maxSmallBodyBytes = 4_096

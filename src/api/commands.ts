@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { CommittedCommand, NewCommand } from '../node/contract.ts'
 import { answerCommand, type Lifecycle } from './answer.ts'
 import { takeCommand, whyNotJson } from './body.ts'
+import { whyTooDeep } from './json-depth.ts'
 import type { ApiContext } from './options.ts'
 import { minIndexOf, refuseConditions, timeoutMsOf } from './parameters.ts'
 import { fail, Refusal } from './problem.ts'
@@ -27,7 +28,7 @@ export function addCommands(app: FastifyInstance, context: ApiContext, lifecycle
 /** Throws Refusal. The state machine's own check parses JSON itself: once is enough. */
 export function checkCommand({ validateCommand }: ApiContext, { kind, payload }: NewCommand): void {
   if (validateCommand !== null) refuseIf(validateCommand(kind, payload))
-  else if (kind === 'json') refuseIf(whyNotJson(payload))
+  else if (kind === 'json') refuseIf(whyNotJson(payload) ?? whyTooDeep(payload))
 }
 
 export function refuseIf(why: string | null): void {

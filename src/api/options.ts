@@ -3,6 +3,7 @@
 import type { Logger } from 'pino'
 import type { NewCommand, Node } from '../node/contract.ts'
 import type { BodyBudget } from './body-budget.ts'
+import type { Pace } from './pace.ts'
 import type { StreamSlots } from './stream-slots.ts'
 
 export type ListenTarget = { readonly host: string; readonly port: number } | { readonly path: string }
@@ -59,6 +60,7 @@ export interface ApiParts {
 /** What the routes of all listeners share. */
 export interface ApiContext extends ApiParts {
   readonly bodies: BodyBudget
+  readonly pace: Pace
   readonly streams: StreamSlots
 }
 

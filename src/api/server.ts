@@ -20,6 +20,7 @@ import { listenOn } from './listen.ts'
 import { addNotFound } from './not-found.ts'
 import { addOpenApi } from './openapi.ts'
 import type { ApiContext, ApiOptions, ListenTarget } from './options.ts'
+import { Pace } from './pace.ts'
 import { internalProblem, problemOf, Refusal, sendProblem } from './problem.ts'
 import { addReads } from './reads.ts'
 import { addSkip } from './skip.ts'
@@ -58,6 +59,7 @@ export function createApi(options: ApiOptions): Api {
   const context: ApiContext = {
     ...options,
     bodies: new BodyBudget(options.maxPendingBytes),
+    pace: new Pace(),
     streams: new StreamSlots(options.maxStreams ?? 256),
   }
   const main = createListener(context, options, listen, lifecycle, {

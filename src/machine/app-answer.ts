@@ -27,10 +27,12 @@ export function judgeApplyAnswer(answer: AppAnswer, commands: readonly Entry[], 
 export function judgePositionAnswer(answer: AppAnswer): number | null {
   const { status } = answer
   if (isNotOffered(status)) return null
-  if (status !== 200) throw new Error(`${told(answer)} when asked for its position: 200 {"position":N} will do`)
+  const asked = `${told(answer)} when asked for its position`
+  if (isPassing(status)) throw new Error(asked)
+  if (status < 200 || status >= 300) throw new Error(`${asked}, ${remedy(status, 'a position hook')}`)
   const position = asObject(parse(answer.body))?.position
-  if (isIndex(position)) return position
-  throw new Error(`${told(answer)} when asked for its position, which does not fit: 200 {"position":N} will do`)
+  if (status === 200 && isIndex(position)) return position
+  throw new Error(`${asked}, which does not fit: 200 {"position":N} will do`)
 }
 
 /**

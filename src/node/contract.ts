@@ -150,6 +150,11 @@ export interface ProposalCounters {
 export interface Node {
   readonly id: NodeId
   /**
+   * Null when a proposal of this size would find room now; else how it is refused, and counted as that. For whoever is about to take much trouble
+   * over one: an overloaded node has no time to read and check what it must refuse.
+   */
+  admit(sizeBytes: number): ProposalError | null
+  /**
    * Commits a command, from any node, and resolves when this node's state machine has applied it.
    * Rejects with ProposalError. A change of leader on the way is ridden out when it is certain that the command was not committed.
    */

@@ -19,6 +19,8 @@ export interface NodeOptions {
   readonly transport: Transport
   /** Feeds the state machine whose results answer the proposals. */
   readonly applier: Applier
+  /** That state machine is the application: what the cluster leaves out, it leaves out. An embedded one takes every command, as it did live. */
+  readonly leavesOut: boolean
   /** Feeds an application that only watches; null without one. */
   readonly watcher: Applier | null
   /** Keeps what a state machine answered that is not fed again after a restart; null: it always is, or there is no such store. */

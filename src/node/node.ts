@@ -29,11 +29,11 @@ import type {
 import { Forwarding } from './forwarding.ts'
 import { HandOver } from './hand-over.ts'
 import { Installation } from './installation.ts'
-import { LeadershipNews } from './leadership.ts'
 import { handLeadershipOver } from './leadership-transfer.ts'
 import type { Ledger } from './ledger.ts'
 import { encodeLedger } from './ledger-codec.ts'
 import { LedgerKeeper } from './ledger-keeper.ts'
+import { News } from './news.ts'
 import type { NodeOptions } from './node-options.ts'
 import { Poisoned } from './poisoned.ts'
 import type { Applier, CommittedEntries, KeptResult, PeerMessage, Standing, StoredSnapshot } from './ports.ts'
@@ -81,11 +81,9 @@ export class RaftNode implements Node {
   readonly #keeper: LedgerKeeper
   readonly #committedLog: CommittedLog
   readonly #unknownResults: UnknownResults
-  readonly #leadershipNews = new LeadershipNews()
-  readonly #listeners = new Set<(change: NodeChange) => void>()
+  readonly #news: News
   readonly #poisoned: Poisoned
   #storage = { isStalled: false, isFull: false }
-  #reported: { role: string; term: number; leader: NodeId | null }
 
   constructor(options: NodeOptions) {
     const { clock, random, raft, limits } = options
@@ -100,7 +98,7 @@ export class RaftNode implements Node {
       limits: { ...limits, leaderPatienceMs: raft.electionTimeoutMaxMs },
       ledger,
       appliedIndex: () => this.appliedIndex,
-      leavesOut: options.watcher === null,
+      leavesOut: options.leavesOut,
     })
     this.#reads = new Reads({
       firstReadId: random48(random),
@@ -108,7 +106,7 @@ export class RaftNode implements Node {
       repeatAfterMs: raft.heartbeatIntervalMs,
     })
     const { id, storage, encodeEntry, transport, observer, applier, watcher, snapshots, results } = options
-    this.#poisoned = new Poisoned({ id, application: watcher ?? applier, isObserver: watcher !== null })
+    this.#poisoned = new Poisoned({ id, application: watcher ?? applier, leavesOut: options.leavesOut })
     const onFailure = (error: unknown) => this.#fail(error)
     this.#keeper = new LedgerKeeper({
       limits: options.ledger,
@@ -128,9 +126,19 @@ export class RaftNode implements Node {
     })
     this.#raft = new Raft({ ...raft, id, recovered: storage.recovered, encodeEntry, random }, this.#startedMs)
     this.#committedLog = new CommittedLog({
-      entries: this.#entries(async () => null),
+      entries: this.#entries(async () => null, true),
       committedIndex: () => this.#keeper.ledger.throughIndex,
       maxWaiting: limits.maxPendingProposals,
+    })
+    this.#news = new News({
+      raft: this.#raft,
+      observer,
+      application: watcher ?? applier,
+      leader: () => this.leader(),
+      onLeader: () => {
+        this.#reads.repeat()
+        this.#scheduleTurn()
+      },
     })
     this.#acquaintances = new Acquaintances({ id, store: options.acquaintances, after: clock.after, onFailure })
     this.#handOver = new HandOver({
@@ -155,7 +163,7 @@ export class RaftNode implements Node {
       ledgerAt: (index) => encodeLedger(this.#keeper.ledger.picture(index), () => this.#keeper.giveWay()),
       onTaken: (snapshot, file) => {
         results?.forget(snapshot.lastIncluded.index)
-        this.#changed({ type: 'snapshot', snapshot: viewOf(file), installedFrom: null })
+        this.#news.changed({ type: 'snapshot', snapshot: viewOf(file), installedFrom: null })
         this.#enqueue({ type: 'snapshotTaken', snapshot, neededFrom: this.#neededFrom() })
       },
       onFailure,
@@ -180,7 +188,6 @@ export class RaftNode implements Node {
       onFailure,
     })
     this.#commitIndex = this.#raft.commitIndex
-    this.#reported = { role: 'follower', term: this.#raft.currentTerm, leader: null }
   }
 
   get id(): NodeId {
@@ -213,10 +220,8 @@ export class RaftNode implements Node {
       }
       if (this.#state !== 'new') return
     }
-    const entries = this.#entries(() => this.#openInstalled())
     applier.start(
-      // An application that only watches leaves out what it refuses for itself alone: the state machine takes every command, on every node.
-      watcher === null ? entries : withoutSkips(entries),
+      this.#entries(() => this.#openInstalled(), this.#options.leavesOut),
       {
         applied: (appliedIndex, commands, results) => this.#applied(appliedIndex, commands, results),
         rewound: () => this.#applicationMoved(applier),
@@ -225,7 +230,7 @@ export class RaftNode implements Node {
     )
     // The snapshot is of another state machine's state: an application that only watches cannot be brought up by it.
     watcher?.start(
-      this.#entries(async () => null),
+      this.#entries(async () => null, true),
       {
         applied: (_appliedIndex, entries) => this.#delivered(watcher, entries),
         rewound: () => this.#applicationMoved(watcher),
@@ -275,6 +280,10 @@ export class RaftNode implements Node {
     await Promise.allSettled([this.#options.storage.close()])
   }
 
+  admit(sizeBytes: number): ProposalError | null {
+    return this.#proposals.admit(sizeBytes)
+  }
+
   propose(command: NewCommand, timeoutMs: number): Promise<AppliedCommand> {
     return this.#propose(toProposal(command), 'applied', timeoutMs)
   }
@@ -313,8 +322,7 @@ export class RaftNode implements Node {
   }
 
   subscribe(changed: (change: NodeChange) => void): () => void {
-    this.#listeners.add(changed)
-    return () => this.#listeners.delete(changed)
+    return this.#news.subscribe(changed)
   }
 
   async transferLeadership(to: NodeId | null, timeoutMs: number): Promise<LeaderView> {
@@ -526,7 +534,7 @@ export class RaftNode implements Node {
     if (readId !== null) this.#raft.step(nowMs, { type: 'readIndex', readId })
     this.#perform(this.#raft.takeWork(), nowMs)
     this.#snapshots.reconcile()
-    this.#reportRole()
+    this.#news.reportRole()
   }
 
   #perform(work: Work, nowMs: number): void {
@@ -544,7 +552,7 @@ export class RaftNode implements Node {
     if (work.configuration !== null) {
       transport.setMembers(work.configuration.configuration.members)
       this.#options.observer.event({ type: 'configuration', ...work.configuration })
-      this.#changed({ type: 'membership', ...work.configuration })
+      this.#news.changed({ type: 'membership', ...work.configuration })
     }
     for (const load of work.loads) {
       const through = Math.min(load.through, this.#raft.log.durableIndex)
@@ -568,7 +576,7 @@ export class RaftNode implements Node {
       this.#snapshots.settled()
       this.#options.observer.event({ type: 'snapshotInstalled', from, file })
       this.#options.results?.forget(file.lastIncluded.index)
-      this.#changed({ type: 'snapshot', snapshot: viewOf(file), installedFrom: from })
+      this.#news.changed({ type: 'snapshot', snapshot: viewOf(file), installedFrom: from })
     }
     this.#scheduleTurn()
   }
@@ -605,7 +613,7 @@ export class RaftNode implements Node {
     const nowMs = clock.monotonicMs()
     const { throughIndex } = this.#keeper.ledger
     for (const skip of skips) this.#poisoned.check(skip)
-    this.#proposals.leftOut(skips)
+    if (this.#options.leavesOut) this.#proposals.leftOut(skips)
     applier.commit(throughIndex)
     watcher?.commit(throughIndex)
     this.#proposals.ledgerChanged(nowMs)
@@ -641,7 +649,7 @@ export class RaftNode implements Node {
     return this.#raft.cachedEntries(this.#raft.log.cachedFrom, commitIndex, Number.POSITIVE_INFINITY) ?? []
   }
 
-  #entries(openSnapshot: CommittedEntries['openSnapshot']): CommittedEntries {
+  #entries(openSnapshot: CommittedEntries['openSnapshot'], leavesOut: boolean): CommittedEntries {
     const { log } = this.#raft
     return {
       read: (from, through, maxBytes) => this.#read(from, through, maxBytes),
@@ -649,7 +657,7 @@ export class RaftNode implements Node {
         return log.base.index + 1
       },
       openSnapshot,
-      isSkipped: (index) => this.#keeper.ledger.isSkipped(index),
+      isSkipped: (index) => leavesOut && this.#keeper.ledger.isSkipped(index),
     }
   }
 
@@ -705,14 +713,14 @@ export class RaftNode implements Node {
   #delivered(applier: Applier, entries: readonly Entry[]): void {
     if (applier !== this.#application) return
     this.#poisoned.delivered(entries, this.#keeper.ledger)
-    this.#reportLeadership()
+    this.#news.reportLeadership()
   }
 
   /** It was put into another state than this process has delivered. */
   #applicationMoved(applier: Applier): void {
     if (applier !== this.#application) return
     this.#poisoned.moved()
-    this.#reportLeadership()
+    this.#news.reportLeadership()
   }
 
   /** What the log says of the last entry of a snapshot. */
@@ -762,45 +770,15 @@ export class RaftNode implements Node {
     if (isFull && !before.isFull) this.#snapshotTaker.hurry()
   }
 
-  #reportRole(): void {
-    const { role, currentTerm: term, leader, roleReason } = this.#raft
-    const reported = this.#reported
-    if (reported.role === role.name && reported.term === term && reported.leader === leader) return
-    this.#reported = { role: role.name, term, leader }
-    const { observer } = this.#options
-    if (reported.role !== role.name) observer.event({ type: 'role', role: role.name, term, reason: roleReason })
-    if (reported.leader !== leader) {
-      observer.event({ type: 'leader', leader, term })
-      this.#reads.repeat()
-      this.#scheduleTurn()
-    }
-    if (reported.leader !== leader || reported.term !== term) {
-      this.#changed({ type: 'leader', leader: this.leader(), term })
-    }
-    this.#reportLeadership()
-  }
-
-  #reportLeadership(): void {
-    const { role, currentTerm: term } = this.#raft
-    const noopIndex = role.name === 'leader' ? role.noopIndex : null
-    const { appliedIndex } = this.#application
-    for (const leadership of this.#leadershipNews.next({ leader: this.leader(), term, noopIndex, appliedIndex })) {
-      this.#changed({ type: 'leadership', leadership })
-    }
-  }
-
-  #changed(change: NodeChange): void {
-    for (const listener of this.#listeners) listener(change)
-  }
-
   /** Resolves when this node has handed over (or has no quorum to hand over to) and every client has its answer, or when the time is over. */
   async #settled(graceMs: number): Promise<void> {
     const { clock } = this.#options
     const deadlineMs = clock.monotonicMs() + graceMs
     while (clock.monotonicMs() < deadlineMs && this.#state === 'stopping') {
       const alone = this.#raft.log.configuration.configuration.members.length === 1
-      const led = this.#raft.role.name !== 'leader' || alone || !this.holdsQuorum()
-      if (led && this.#proposals.size === 0) return
+      // Until another has taken over, its application is not told that it lost leadership.
+      const leads = !alone && this.#raft.reachesQuorum(clock.monotonicMs())
+      if (!leads && this.#proposals.size === 0) return
       await new Promise<void>((resolve) => clock.after(this.#tickIntervalMs, resolve))
     }
   }
@@ -842,18 +820,6 @@ export class RaftNode implements Node {
             },
           )
     this.#options.onFatal(fatal)
-  }
-}
-
-function withoutSkips(entries: CommittedEntries): CommittedEntries {
-  const { read, openSnapshot } = entries
-  return {
-    read,
-    get firstIndex() {
-      return entries.firstIndex
-    },
-    openSnapshot,
-    isSkipped: () => false,
   }
 }
 

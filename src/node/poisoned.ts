@@ -10,8 +10,8 @@ import { encodeSkip, type Skip } from './skip.ts'
 export interface PoisonedOptions {
   readonly id: NodeId
   readonly application: Pick<Applier, 'appliedIndex' | 'poison'>
-  /** It only watches: what it takes decides nothing. */
-  readonly isObserver: boolean
+  /** It is the state machine; one that only watches decides nothing. */
+  readonly leavesOut: boolean
 }
 
 export class Poisoned {
@@ -35,7 +35,7 @@ export class Poisoned {
   /** Throws FatalError when the cluster agreed to leave one of them out while it was on its way to the application, which has taken it. */
   delivered(entries: readonly Entry[], ledger: Pick<Ledger, 'hasSkips' | 'skipOf'>): void {
     this.#deliveredFrom ??= entries[0]?.index ?? null
-    if (this.#options.isObserver || !ledger.hasSkips) return
+    if (!this.#options.leavesOut || !ledger.hasSkips) return
     for (const { index } of entries) {
       const skip = ledger.skipOf(index)
       if (skip !== null) throw this.#diverged(skip)
@@ -48,10 +48,10 @@ export class Poisoned {
 
   /** The cluster has agreed on it. Throws FatalError when this process has delivered what is left out. */
   check(skip: Skip): void {
-    const { application, isObserver } = this.#options
+    const { application, leavesOut } = this.#options
     const { index } = skip
     // What was taken before this process began may have been left out then.
-    if (isObserver || this.#deliveredFrom === null) return
+    if (!leavesOut || this.#deliveredFrom === null) return
     if (index < this.#deliveredFrom || index > application.appliedIndex) return
     throw this.#diverged(skip)
   }

@@ -112,6 +112,12 @@ export class Proposals {
     return `Cannot take ${count === 1 ? 'another proposal' : `${count} proposals`}: ${taken}`
   }
 
+  /** Null when there is room for another of this size; else how it is refused, and counted as that. */
+  admit(bytes: number): ProposalError | null {
+    const full = this.fullness(1, bytes)
+    return full === null ? null : this.#refusal('too-many-proposals', full)
+  }
+
   /** Rejects with ProposalError. */
   add(command: NewProposal, wait: 'applied' | 'committed', nowMs: number, timeoutMs: number): Promise<AppliedCommand> {
     const full = this.fullness(1, command.payload.length)
@@ -145,8 +151,12 @@ export class Proposals {
 
   /** A proposal that never gets as far as the queue. */
   refuse(code: ProposalErrorCode, message: string): Promise<never> {
+    return Promise.reject(this.#refusal(code, message))
+  }
+
+  #refusal(code: ProposalErrorCode, message: string): ProposalError {
     this.#failed[code] += 1
-    return Promise.reject(new ProposalError(code, 'not_applied', message))
+    return new ProposalError(code, 'not_applied', message)
   }
 
   /** Everything queued, to be handed to the leader of this term. */

@@ -340,10 +340,16 @@ export class Raft {
    * that lost its connection to this leader, was restarted, or was asked by it to take over, may have voted for another since.
    */
   holdsQuorum(nowMs: number): boolean {
+    const { role } = this.#s
+    // Whom it told to take over is voted for even by those who still hear this leader.
+    if (role.name === 'leader' && role.transfer?.timeoutNowSent === true) return false
+    return this.reachesQuorum(nowMs)
+  }
+
+  /** The same, whether or not it has told another to take over: as long as that one has not, this node leads. */
+  reachesQuorum(nowMs: number): boolean {
     const { role, options } = this.#s
     if (role.name !== 'leader' || nowMs - role.quorumConfirmedMs >= options.electionTimeoutMinMs) return false
-    // Whom it told to take over is voted for even by those who still hear this leader.
-    if (role.transfer?.timeoutNowSent === true) return false
     const ids = voters(this.#s)
     const connected = ids.filter((id) => id === options.id || role.progress.get(id)?.lost === false)
     return connected.length >= quorum(ids.length)

@@ -59,6 +59,7 @@ export class FakeNode implements Node {
   role: NodeStatus['role'] = 'leader'
   leaderView: LeaderView | null = { id: 'n1', term: 3, self: true, appUrl: null }
   quorum = true
+  onAdmit: (sizeBytes: number) => ProposalError | null = () => null
   onPropose: (command: NewCommand) => Promise<AppliedCommand> = async () => appliedAt(42)
   onBatch: (commands: readonly NewCommand[]) => Promise<readonly (AppliedCommand | ProposalError)[]> = async (
     commands,
@@ -77,6 +78,9 @@ export class FakeNode implements Node {
     this.appliedIndex = index
   }
 
+  admit(sizeBytes: number): ProposalError | null {
+    return this.onAdmit(sizeBytes)
+  }
   propose(command: NewCommand, timeoutMs: number): Promise<AppliedCommand> {
     this.proposals.push({ command, timeoutMs })
     return this.onPropose(command)

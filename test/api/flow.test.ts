@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { connect, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { BodyBudget } from '../../src/api/body-budget.ts'
+import { ProposalError } from '../../src/errors.ts'
 import { jsonType, startApi, until } from './running-api.ts'
 
 const limits = { maxCommandBytes: 60_000, maxPendingBytes: 100_000 }
@@ -42,6 +43,33 @@ class Upload {
     return this.#received
   }
 }
+
+test('what a full node must refuse is refused before its body is read', async (t) => {
+  const { node, port } = await startApi(t, limits)
+  const asked: number[] = []
+  node.onAdmit = (sizeBytes) => {
+    asked.push(sizeBytes)
+    return new ProposalError('too-many-proposals', 'not_applied', 'No room.')
+  }
+  const uploads = ['/v1/commands', '/v1/commands/batch'].map((path) => new Upload(t, port, 50_000, path))
+  await until(() => uploads.every(({ received }) => received !== ''), 'both are answered')
+  for (const { received } of uploads) {
+    assert.match(received, /^HTTP\/1\.1 429 /)
+    assert.match(received, /\r\nretry-after: 1\r\n/)
+    assert.match(received, /"code":"too-many-proposals","outcome":"not_applied"/)
+  }
+  assert.deepEqual(asked, [50_000, 50_000])
+})
+
+test('what a node is too full for when it has arrived is not even looked into', async (t) => {
+  const { node, send } = await startApi(t, limits)
+  const answers = [null, new ProposalError('too-many-proposals', 'not_applied', 'No room.')]
+  node.onAdmit = () => answers.shift() ?? null
+  const refused = await send('POST', '/v1/commands', { headers: jsonType, body: 'this is not JSON' })
+  assert.deepEqual([refused.status, refused.json.code], [429, 'too-many-proposals'])
+  const wrong = await send('POST', '/v1/commands', { headers: jsonType, body: 'this is not JSON' })
+  assert.equal(wrong.status, 400)
+})
 
 test('slow uploads are refused beyond the bound on all of them, and the others go on', async (t) => {
   const { node, port } = await startApi(t, limits)

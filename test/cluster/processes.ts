@@ -3,9 +3,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePorts } from './free-ports.ts'
 
 export interface SidecarProcess {
   readonly id: string
@@ -40,12 +40,17 @@ export interface Status {
   readonly lastIndex: number
   readonly isStorageFull: boolean
   readonly isStorageStalled: boolean
+  readonly applierBlocked: string | null
+  readonly uptimeMs: number
 }
 
 export class ClusterProcesses {
   readonly directory: string
   readonly sidecars: readonly SidecarProcess[]
+  /** Ends that nobody ordered. */
+  readonly surprises: string[] = []
   readonly #program: readonly string[]
+  readonly #doomed = new WeakSet<ChildProcess>()
   #isClosed = false
 
   private constructor(directory: string, sidecars: readonly SidecarProcess[], program: readonly string[]) {
@@ -116,8 +121,9 @@ export class ClusterProcesses {
     }
     child.stdout?.on('data', keep)
     child.stderr?.on('data', keep)
-    child.once('exit', () => {
+    child.once('exit', (code, end) => {
       if (sidecar.child === child) sidecar.child = null
+      if (!this.#doomed.has(child)) this.surprises.push(`the sidecar ${id} ended with ${end ?? `exit code ${code}`}`)
     })
     return sidecar
   }
@@ -131,6 +137,7 @@ export class ClusterProcesses {
     const { child } = this.get(id)
     if (child === null) return null
     const exited = once(child, 'exit')
+    this.#doomed.add(child)
     child.kill(signal)
     const [code] = (await exited) as [number | null]
     return code
@@ -172,10 +179,15 @@ export class ClusterProcesses {
     return this.#isClosed
   }
 
-  /** Ends every process and removes the directories. */
-  async close(): Promise<void> {
+  /** Ends every process; the directories stay. */
+  async end(): Promise<void> {
     this.#isClosed = true
     await Promise.all(this.sidecars.map(({ id }) => this.kill(id)))
+  }
+
+  /** Ends every process and removes the directories. */
+  async close(): Promise<void> {
+    await this.end()
     await rm(this.directory, { recursive: true, force: true })
   }
 }
@@ -189,25 +201,4 @@ export async function until<T>(what: string, withinMs: number, probe: () => Prom
     if (Date.now() > deadline) throw new Error(`Waited ${withinMs} ms in vain for ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 25))
   }
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return server
-    }),
-  )
-  const ports = servers.map((server) => {
-    const address = server.address()
-    return typeof address === 'object' && address !== null ? address.port : 0
-  })
-  await Promise.all(
-    servers.map(async (server) => {
-      server.close()
-      await once(server, 'close')
-    }),
-  )
-  return ports
 }

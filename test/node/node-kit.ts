@@ -30,6 +30,8 @@ export interface KitSetup {
   readonly snapshot?: EntryId
   /** The entry before the first one of the log; the snapshot's last one unless it is given. */
   readonly base?: EntryId
+  /** The state machine is the application; unless told otherwise, when none watches. */
+  readonly leavesOut?: boolean
   /** With an application that only watches. */
   readonly watched?: boolean
   readonly snapshots?: Partial<NodeOptions['snapshots']>
@@ -74,6 +76,7 @@ export class NodeKit {
       storage: this.storage,
       transport: this.transport,
       applier: this.applier,
+      leavesOut: setup.leavesOut ?? setup.watched !== true,
       watcher: this.watcher,
       results: setup.results ?? null,
       ledger: { maxKeys: 1000, maxAnswerBytes: 1024 * 1024, ...setup.ledger },

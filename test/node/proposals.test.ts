@@ -173,6 +173,23 @@ for (const { name, changed, sizes, expected } of [
   })
 }
 
+test('Whether there is room can be asked before, and a refusal counts', async () => {
+  const bench = new Bench({ maxPendingProposals: 2, maxPendingBytes: 10 })
+  bench.add({ size: 6 })
+  assert.equal(bench.proposals.admit(4), null)
+  const refusals = [bench.proposals.admit(5)]
+  bench.add({ size: 1 })
+  refusals.push(bench.proposals.admit(0))
+  assert.deepEqual(
+    refusals.map((refusal) => [refusal?.code, refusal?.outcome]),
+    [
+      ['too-many-proposals', 'not_applied'],
+      ['too-many-proposals', 'not_applied'],
+    ],
+  )
+  assert.equal(bench.proposals.counters().failed['too-many-proposals'], 2)
+})
+
 test('Every way to an answer makes room again, in count and in bytes', async () => {
   for (const finish of [
     (bench: Bench) => bench.apply([1, 1, 1]),

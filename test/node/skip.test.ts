@@ -145,6 +145,21 @@ test('It is the poison of the application that counts, not of the embedded machi
   assert.equal(passedOn(kit).proposals[0]?.kind, 'skip')
 })
 
+test('An embedded machine takes what applications leave out, with or without one that watches it: live it had taken it long before', async () => {
+  for (const watched of [true, false]) {
+    const kit = await follower({ leavesOut: false, watched })
+    const waiting = watch(kit.node.propose(command(), timeoutMs))
+    await kit.settle()
+    const { origin } = passedOn(kit)
+    const entries = [entryOf(1, 1, origin, 1), skipEntry(2, 1)]
+    await kit.receive(appendEntries({ term: 1, entries, leaderCommit: 2 }))
+    assert.equal(kit.applier.entries?.isSkipped(1), false)
+    assert.equal(kit.watcher?.entries?.isSkipped(1) ?? true, true)
+    await kit.apply()
+    assert.deepEqual([waiting.value?.index, kit.fatal], [1, []])
+  }
+})
+
 test('What an application leaves out that only watches, the embedded machine takes on every node, and its proposer is answered by that', async () => {
   const kit = await follower({ watched: true })
   assert(kit.watcher !== null)

@@ -7,7 +7,7 @@ import { appendEntries } from '../raft/entries.ts'
 import { command, entryOf, follower, leader, passedOn, tickMs, timeoutMs } from './node-kit.ts'
 import { watch } from './watched.ts'
 
-test('A stopping leader refuses new commands, hands leadership over, and waits for what is under way', async () => {
+test('A stopping leader refuses new commands, hands leadership over, and waits until the other leads and for what is under way', async () => {
   const kit = await leader()
   const handed = watch(kit.node.propose(command(), timeoutMs))
   await kit.settle()
@@ -26,8 +26,15 @@ test('A stopping leader refuses new commands, hands leadership over, and waits f
   assert.equal(stop.state, 'pending', 'its client waits')
   await kit.apply()
   assert.equal(handed.state, 'resolved')
+  const told: string[] = []
+  kit.node.subscribe((change) => {
+    if (change.type === 'leadership') told.push(change.leadership.event)
+  })
   await kit.advance(tickMs)
-  assert.equal(stop.state, 'resolved')
+  assert.equal(stop.state, 'pending', 'its application still believes that it leads')
+  await kit.receive(appendEntries({ from: 'n2', term: 2 }))
+  await kit.advance(tickMs)
+  assert.deepEqual([stop.state, told], ['resolved', ['lost']])
   assert.deepEqual(kit.journal.slice(-3), ['close applier', 'close transport', 'close storage'])
   assert.deepEqual([kit.clock.timers, kit.fatal.length], [0, 0])
 })

@@ -400,6 +400,7 @@ export class Member {
         storage: this.#observed(life, storage),
         transport: network.transport(this.id, life.owner, ids),
         applier: this.#observedApplier(main),
+        leavesOut: life.kv === null,
         watcher: life.watcher,
         results,
         ledger: profile.ledger,
