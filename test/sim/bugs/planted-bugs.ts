@@ -387,8 +387,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'embedded machine leaves out what a watcher refuses',
     'node/node.ts',
-    'watcher === null ? entries : withoutSkips(entries)',
-    'entries',
+    'this.#entries(() => this.#openInstalled(), this.#options.leavesOut),',
+    'this.#entries(() => this.#openInstalled(), true),',
   ),
   bug(
     'skip does not let a stopped delivery go on',
