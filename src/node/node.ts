@@ -202,6 +202,10 @@ export class RaftNode implements Node {
     return this.#raft.currentTerm
   }
 
+  get commitIndex(): number {
+    return this.#raft.commitIndex
+  }
+
   /** To be looked at only; another one takes its place when a snapshot is installed. */
   get ledger(): Ledger {
     return this.#keeper.ledger

@@ -254,7 +254,7 @@ export class Member {
 
   /** What this node has committed, which the ledger is told when anything rests on it. */
   tellCommitIndex(): void {
-    const commitIndex = this.#life?.building?.status().commitIndex ?? 0
+    const commitIndex = this.#life?.building?.commitIndex ?? 0
     if (commitIndex > 0) this.#around.ledger.advanced(this.id, commitIndex)
   }
 
