@@ -28,6 +28,7 @@ import { encodeEntry } from '../../src/storage/record.ts'
 import { ResultFile } from '../../src/storage/result-file.ts'
 import { snapshotName } from '../../src/storage/snapshot-file.ts'
 import { type DurableStorage, openStorage } from '../../src/storage/storage.ts'
+import type { Horizon } from './invariants/keys.ts'
 import type { Ledger } from './invariants/ledger.ts'
 import type { Lease } from './invariants/truth.ts'
 import { type Profile, tickMs } from './profile.ts'
@@ -66,10 +67,12 @@ interface Life {
   hasLed: boolean
   /** Looks in a row at which it led over a disk that hangs. */
   looksAtHungLeader: number
+  /** Looks in a row at which its application had taken what it knew to be left out. */
+  looksAtAstray: number
   /** Its ledger as it was last looked at; the horizon is that of the snapshot which it began with. */
-  keys: { readonly ledger: KeyLedger | null; readonly horizon: number; readonly throughIndex: number }
+  keys: { readonly ledger: KeyLedger | null; readonly horizon: Horizon; readonly throughIndex: number }
   /** Of the snapshot whose ledger was read last. */
-  loadedHorizon: number
+  loadedHorizon: Horizon
   /** The index that its state machine was last brought to by a snapshot. */
   restoredThrough: number
 }
@@ -165,8 +168,9 @@ export class Member {
       isStopping: false,
       hasLed: false,
       looksAtHungLeader: 0,
-      keys: { ledger: null, horizon: 0, throughIndex: 0 },
-      loadedHorizon: 0,
+      looksAtAstray: 0,
+      keys: { ledger: null, horizon: [], throughIndex: 0 },
+      loadedHorizon: [],
       restoredThrough: 0,
     }
     this.#life = life
@@ -305,6 +309,7 @@ export class Member {
       if (wasPaused) life.wentOnMs = life.clock.monotonicMs()
       this.#lookAtDisk(life)
       this.lookAtLedger()
+      this.#lookAtApplication(life)
       this.#lookAfter(life)
     })
   }
@@ -334,7 +339,7 @@ export class Member {
     const { ledger } = life.building
     const { keys } = life
     if (keys.ledger === ledger && keys.throughIndex === ledger.throughIndex) return
-    const horizon = keys.ledger === ledger ? keys.horizon : life.loadedHorizon
+    const horizon = horizonOf(life, ledger)
     life.keys = { ledger, horizon, throughIndex: ledger.throughIndex }
     this.tellCommitIndex()
     this.#around.ledger.ledgerHeld(this.id, ledger.picture(ledger.throughIndex), horizon)
@@ -354,6 +359,8 @@ export class Member {
   #end(life: Life, how: string, noticeAfterMs: number): void {
     this.#life = null
     life.owner.die()
+    // A process that begins cannot know what an earlier one gave: people see to that.
+    if (this.app.hasTakenRefused) this.app.reset()
     this.#around.network.detach(this.id, life.owner, noticeAfterMs)
     this.#around.world.tell(this.id, how)
   }
@@ -470,12 +477,26 @@ export class Member {
     const reason = error instanceof Error ? error.message : String(error)
     const isExcused =
       (exitCode === exitCodes.ioError && (this.disk.hasFailed || this.#hasNoRoomToStart(life))) ||
-      (exitCode === exitCodes.dataError && (this.disk.hasRotted || this.hasForgotten))
+      (exitCode === exitCodes.dataError && (this.disk.hasRotted || this.hasForgotten || this.#hasLedAstray(life)))
     if (!isExcused) world.violated('nodes do not give up', `${this.id}: ${reason}${stackOf(error)}`)
     this.#end(life, `gives up: ${reason}`, this.#random.between(0.05, 1))
     this.disk.processCrashed()
     // Who has forgotten may be started again and again, as the impatient do: it is refused each time.
     if (exitCode === exitCodes.dataError && this.disk.hasRotted) this.hasRefused = true
+  }
+
+  /** It has given its application what it knows to be left out. */
+  #hasLedAstray({ owner, building }: Life): boolean {
+    return building !== null && this.app.wasGivenLeftOut(owner, building.ledger)
+  }
+
+  /** Then it stops as soon as it knows that. */
+  #lookAtApplication(life: Life): void {
+    const { owner, building } = life
+    const goesOn = building !== null && this.app.holdsLeftOut(owner, building.ledger)
+    life.looksAtAstray = goesOn ? life.looksAtAstray + 1 : 0
+    if (life.looksAtAstray < 20) return
+    this.#violated('who took what is left out stops', `its application has taken what ${this.id} knows to be left out`)
   }
 
   /** To be founded takes room; and on some file systems so does whatever is written again to make it certain. */
@@ -553,13 +574,15 @@ export class Member {
     const parts: Uint8Array[] = []
     const keyParts: Uint8Array[] = []
     // The picture of the ledger was made in this moment.
-    const horizon = Math.max(life.building?.ledger.throughIndex ?? 0, life.keys.horizon, life.loadedHorizon)
+    const pictured = life.building?.ledger ?? null
+    const through = pictured?.throughIndex ?? 0
+    const before = pictured === null ? [] : horizonOf(life, pictured)
     const file = await storage.takeSnapshot(header, observedParts(keys, keyParts), observedParts(body, parts))
     const { index } = file.lastIncluded
     if (world.trace.isTold) world.tell(this.id, `has taken a snapshot through ${index}`)
     world.trace.mix(index)
     world.trace.mix(file.checksum)
-    ledger.ledgerWritten(this.id, file, Buffer.concat(keyParts).toString(), horizon)
+    ledger.ledgerWritten(this.id, file, Buffer.concat(keyParts).toString(), through, before)
     ledger.snapshotTaken(this.id, header, Buffer.concat(parts), file, this.#durableSnapshot(file.lastIncluded))
     return file
   }
@@ -673,6 +696,11 @@ export class Member {
     if (event.type === 'snapshotSkipped') world.tell(this.id, `skips a snapshot: ${event.reason}`)
     if (event.type === 'leader') world.tell(this.id, `role  follows ${event.leader} in term ${event.term}`)
   }
+}
+
+/** Another ledger than the one that was looked at last began with the snapshot that was read last. */
+function horizonOf({ keys, loadedHorizon }: Life, ledger: KeyLedger): Horizon {
+  return keys.ledger === ledger ? keys.horizon : loadedHorizon
 }
 
 async function* observedParts(body: AsyncIterable<Uint8Array>, parts: Uint8Array[]): AsyncGenerator<Uint8Array> {

@@ -261,6 +261,11 @@ export class Nemesis {
         return () => {
           app.isDown = false
         }
+      case 'mended-application':
+        app.isMended = this.#profile.app.mends
+        return () => {
+          app.isMended = false
+        }
       default:
         return null
     }

@@ -38,6 +38,7 @@ export const faultKinds = [
   'slow-application',
   'failing-application',
   'restarting-application',
+  'mended-application',
 ] as const
 
 export type FaultKind = (typeof faultKinds)[number]
@@ -98,6 +99,8 @@ export interface AppProfile {
   readonly offersSnapshots: boolean
   /** The node keeps what it answered over restarts. */
   readonly keepsResults: boolean
+  /** What it refuses it may take later on: its state is then another than that of the others, if they leave it out. */
+  readonly mends: boolean
 }
 
 /** A tick of a node is a tenth of its heartbeat interval. */
@@ -111,26 +114,30 @@ export function drawProfile(seed: number, without: readonly FaultKind[] = []): P
   const small = random.chance(0.5)
   const members = random.pick([1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 6, 7])
   const hasWatcher = machine === 'kv' && random.chance(0.2)
+  const poisonShare = (machine === 'app' || hasWatcher) && random.chance(0.3) ? 0.04 : 0
+  const mends = machine === 'app' && poisonShare > 0 && random.chance(0.5)
   const ledger = {
     maxKeys: random.pick([1, 3, 10, 40, 1_000_000, 1_000_000, 1_000_000, 1_000_000, 1_000_000]),
     maxAnswerBytes: random.pick([200, 2000, 1_000_000, 1_000_000, 1_000_000]),
   }
+  const mending: readonly FaultKind[] = mends ? ['mended-application'] : []
   return {
     seed,
     members,
     learners: members > 1 && random.chance(0.15) ? 1 : 0,
-    faults: new Set(drawn.filter((kind) => !without.includes(kind))),
-    drawnKinds: drawn.length,
+    faults: new Set([...drawn, ...mending].filter((kind) => !without.includes(kind))),
+    drawnKinds: drawn.length + mending.length,
     faultEveryMs: random.pick([15, 40, 40, 100, 100, 250]),
     safetyMs: 700 * tickMs,
     livenessMs: 300 * tickMs,
     machine,
     hasWatcher,
     app: {
-      memory: random.pick(['durable', 'none', 'rewinds']),
-      hidesPosition: random.chance(0.2),
-      offersSnapshots: random.chance(0.7),
+      memory: random.pick(mends ? ['durable', 'none'] : ['durable', 'none', 'rewinds']),
+      hidesPosition: random.chance(0.2) && !mends,
+      offersSnapshots: random.chance(0.7) && !mends,
       keepsResults: random.chance(0.7),
+      mends,
     },
     network: {
       latencyMs: random.pick([0.1, 0.5, 2]),
@@ -175,7 +182,7 @@ export function drawProfile(seed: number, without: readonly FaultKind[] = []): P
       retries: random.pick([0, 3, 20]),
       keysExpire: ledger.maxKeys < 1_000_000 || drawn.includes('day-jump'),
     },
-    poisonShare: (machine === 'app' || hasWatcher) && random.chance(0.3) ? 0.04 : 0,
+    poisonShare,
   }
 }
 

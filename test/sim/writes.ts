@@ -108,10 +108,11 @@ export class Writes {
     return { command: { kind: 'bytes', payload: Buffer.from(this.#tag()) }, recorded: null }
   }
 
-  /** Whoever takes it has another state. */
+  /** Whoever takes it has another state, and nothing else depends on it. */
   #poison(): Draft {
+    const tag = this.#tag()
     return {
-      command: json(JSON.stringify({ op: 'set', key: 'p', value: `${this.#tag()}${poisonMark}` })),
+      command: json(JSON.stringify({ op: 'set', key: `p${tag}`, value: `${tag}${poisonMark}` })),
       recorded: null,
     }
   }

@@ -14,6 +14,12 @@ export interface KeyedEntry {
   isFirstTold: boolean
 }
 
+/**
+ * A snapshot is written when its node has seen more of the log: of its keys, those through `index` are missing that had expired by `through`. One
+ * that is written by a node which began with another snapshot may have several such steps.
+ */
+export type Horizon = readonly { readonly index: number; readonly through: number }[]
+
 /** The same day as production's; written down again, so that a change there is noticed. */
 const lifetimeMs = 86_400_000
 
@@ -72,10 +78,14 @@ export class Keys {
     return newest !== undefined && this.isLive(newest, this.#counts.length - 1) ? newest : null
   }
 
-  /** What a ledger through `index` holds, in the order of the log; of those that `horizon`, a later index, has not made expire yet. */
-  ledgerAt(index: number, horizon: number): readonly KeyedEntry[] {
-    const through = Math.max(index, horizon)
-    return this.#entries.filter((keyed) => keyed.entry.index <= index && this.isLive(keyed, through))
+  /** What a ledger through `index` holds, in the order of the log, if it began with a snapshot of this horizon. */
+  ledgerAt(index: number, horizon: Horizon): readonly KeyedEntry[] {
+    return this.#entries.filter((keyed) => {
+      const at = keyed.entry.index
+      let seenThrough = index
+      for (const step of horizon) if (at <= step.index) seenThrough = Math.max(seenThrough, step.through)
+      return at <= index && this.isLive(keyed, seenThrough)
+    })
   }
 
   /** A proposal under a key was answered with the entry at this index. */

@@ -10,7 +10,7 @@ import type { World } from '../world/world.ts'
 import { type Committed, CommittedLog, commandKey } from './committed-log.ts'
 import { Delivery } from './delivery.ts'
 import { KeyLedgers } from './key-ledgers.ts'
-import { type KeyedEntry, Keys } from './keys.ts'
+import { type Horizon, type KeyedEntry, Keys } from './keys.ts'
 import { LeadershipNews } from './leadership.ts'
 import { Memories } from './memories.ts'
 import type { NodeRecord } from './node-record.ts'
@@ -179,16 +179,16 @@ export class Ledger {
   }
 
   /** See KeyLedgers, as the next ones. */
-  horizonOf(file: SnapshotFile): number {
+  horizonOf(file: SnapshotFile): Horizon {
     return this.#keyLedgers.horizonOf(file)
   }
 
-  ledgerHeld(id: NodeId, picture: LedgerPicture, horizon: number): void {
+  ledgerHeld(id: NodeId, picture: LedgerPicture, horizon: Horizon): void {
     this.#keyLedgers.held(id, picture, horizon)
   }
 
-  ledgerWritten(id: NodeId, file: SnapshotFile, text: string, horizon: number): void {
-    this.#keyLedgers.written(id, file, text, horizon)
+  ledgerWritten(id: NodeId, file: SnapshotFile, text: string, through: number, before: Horizon): void {
+    this.#keyLedgers.written(id, file, text, through, before)
   }
 
   /** See LeadershipNews. */
@@ -217,7 +217,7 @@ export class Ledger {
       this.#misled(`${id} answers ${command} with entry ${index}, which is ${commandKey(entry.payload)}`)
     } else if (entry.timestampMs !== timestampMs) {
       this.#misled(`${id} answers entry ${index} with cluster time ${timestampMs}, not ${entry.timestampMs}`)
-    } else if (result !== undefined && meaningOf(result) !== committed?.result) {
+    } else if (result !== undefined && committed?.skippedAt === null && meaningOf(result) !== committed.result) {
       this.#misled(`${id} answers entry ${index} with ${meaningOf(result)}, not ${committed?.result}`)
     }
     if (key) this.#keys.answered(id, key, index, duplicate)

@@ -1,6 +1,7 @@
 // An application behind its hooks, in a process of its own: it takes batches late, loses answers, is down for a while, and after a restart may have
 // forgotten everything or stand at an older state. It gives and takes its state in parts, and may break off at any of them. Some commands it
-// refuses for good. It checks that commands come to it in order and that none is left out that the cluster has not agreed to skip.
+// refuses for good, or until it is mended. It checks that commands come to it in order and that none is left out that the cluster has not agreed
+// to skip.
 
 import type { ApplyOutcome, RestoreOutcome, Snapshot, StateMachine } from '../../../src/machine/state-machine.ts'
 import type { Entry } from '../../../src/raft/entry.ts'
@@ -23,6 +24,10 @@ export interface Told {
   readonly atMs: number
 }
 
+interface SkipLedger {
+  isSkipped(index: number): boolean
+}
+
 export class Application {
   readonly #world: World
   readonly #random: Random
@@ -35,7 +40,13 @@ export class Application {
   /** Counts its processes. */
   #starts = 0
   #told: Told = { position: 0, atMs: 0 }
+  /** What it holds of what it had refused before it was mended, and who gave it that. */
+  readonly #taken = new Map<number, Owner>()
+  /** The same, whether it still holds it or not. */
+  readonly #given = new Map<number, Owner>()
   isDown = false
+  /** It refuses nothing. */
+  isMended = false
   delayMs = 0.2
   /** Of each request: an answer that is lost, or no use. */
   failureChance = 0
@@ -57,6 +68,38 @@ export class Application {
     return this.#told
   }
 
+  /** It was given what the cluster has agreed to leave out. */
+  get isAstray(): boolean {
+    return [...this.#taken.keys()].some((index) => (this.#ledger.committed(index)?.skippedAt ?? null) !== null)
+  }
+
+  /** Whether this process gave it anything that its ledger leaves out. */
+  wasGivenLeftOut(by: Owner, ledger: SkipLedger): boolean {
+    return [...this.#given].some(([index, owner]) => owner === by && ledger.isSkipped(index))
+  }
+
+  /** The same, and it still holds that. */
+  holdsLeftOut(by: Owner, ledger: SkipLedger): boolean {
+    return [...this.#taken].some(([index, owner]) => owner === by && ledger.isSkipped(index))
+  }
+
+  get hasTakenRefused(): boolean {
+    return this.#taken.size > 0
+  }
+
+  /** As people do with one whose state is another than that of the others. */
+  reset(): void {
+    this.#starts++
+    this.#empty()
+    this.#world.tell(this.#name, 'app   is RESET')
+  }
+
+  #empty(): void {
+    this.#machine = new ReferenceMachine()
+    this.#position = 0
+    this.#taken.clear()
+  }
+
   get hidesPosition(): boolean {
     return this.#profile.hidesPosition
   }
@@ -73,10 +116,8 @@ export class Application {
     this.#starts++
     // One that neither remembers nor says where it stands could never be served rightly.
     if (this.#profile.memory === 'durable' || this.#profile.hidesPosition) return
-    if (this.#profile.memory === 'none') {
-      this.#machine = new ReferenceMachine()
-      this.#position = 0
-    } else {
+    if (this.#profile.memory === 'none') this.#empty()
+    else {
       this.#machine = this.#older.machine.copy()
       this.#position = this.#older.position
     }
@@ -85,6 +126,7 @@ export class Application {
 
   heal(): void {
     this.isDown = false
+    this.isMended = false
     this.delayMs = 0.2
     this.failureChance = 0
   }
@@ -170,7 +212,7 @@ export class Application {
     return new Promise((resolve) => {
       // What is on its way arrives, whatever becomes of the node that sent it.
       this.#world.after(this.#world.nature, this.#latencyMs(), () => {
-        const outcome = this.#take(after, commands)
+        const outcome = this.#take(owner, after, commands)
         const told = { position: this.#position, atMs: this.#world.nowMs }
         this.#world.after(owner, this.#latencyMs(), () => {
           if (outcome.type === 'applied' || outcome.type === 'elsewhere') this.#told = told
@@ -184,7 +226,7 @@ export class Application {
     return this.delayMs * (0.5 + this.#random.exponential(0.5))
   }
 
-  #take(after: number, commands: readonly Entry[]): ApplyOutcome {
+  #take(owner: Owner, after: number, commands: readonly Entry[]): ApplyOutcome {
     const unavailable: ApplyOutcome = { type: 'retry', afterMs: null, reason: 'the application is down' }
     if (this.isDown) return unavailable
     const failure = this.#random.chance(this.failureChance) ? this.#random.pick(['before', 'after', 'malformed']) : null
@@ -193,12 +235,14 @@ export class Application {
     if (!this.#profile.hidesPosition && after !== this.#position) return { type: 'elsewhere', position: this.#position }
     // Also one that it was past already, where it does not say so.
     const poison = commands.find(({ payload }) => isPoison(payload))
-    if (poison !== undefined) return { type: 'poison', index: poison.index, reason: 'it is not to be had' }
-    const results = commands.map((command) => this.#apply(command))
+    // Who gave it what it had refused before must be there to answer for it.
+    if (poison !== undefined && !(this.isMended && owner.isAlive))
+      return { type: 'poison', index: poison.index, reason: 'it is not to be had' }
+    const results = commands.map((command) => this.#apply(owner, command))
     return failure === 'after' ? unavailable : { type: 'applied', results }
   }
 
-  #apply(command: Entry): unknown {
+  #apply(owner: Owner, command: Entry): unknown {
     const committed = this.#ledger.committed(command.index)
     if (committed === null || committed.entry.term !== command.term) {
       this.#world.violated(
@@ -209,9 +253,12 @@ export class Application {
     }
     if (command.index > this.#position) {
       const previous = this.#ledger.lastTaken(command.index - 1)
-      if (committed.skippedAt !== null)
+      if (isPoison(command.payload)) {
+        this.#taken.set(command.index, owner)
+        this.#given.set(command.index, owner)
+      } else if (committed.skippedAt !== null)
         this.#world.violated('what is skipped is left out', `${this.#name} gets ${command.index}`)
-      if (previous !== this.#position) {
+      if (previous !== this.#position && !this.isAstray) {
         const gap = `${this.#name} is at ${this.#position} and gets command ${command.index}, which follows ${previous}`
         this.#world.violated('commands are delivered in order', gap)
       }
