@@ -17,6 +17,8 @@ export interface LedgerKeeperOptions {
   readonly kept: readonly KeptResult[]
   /** It has seen everything that is known to be committed; `skips` among it. */
   readonly onProgress: (skips: readonly Skip[]) => void
+  /** Answers that this node knows, and the snapshot that has become its own does not hold. */
+  readonly onKnown: (results: readonly KeptResult[]) => void
   readonly onFailure: (error: unknown) => void
 }
 
@@ -66,8 +68,10 @@ export class LedgerKeeper {
       () => `The ledger of the snapshot at ${index} is of ${picture?.index}`,
     )
     const ledger = await Ledger.of(picture ?? { index, keys: [], skips: [] }, limits, giveWay)
-    await this.#fill(ledger, picture?.keys ?? [])
-    if (this.#generation === generation) this.#ledger = ledger
+    const known = await this.#fill(ledger, picture?.keys ?? [])
+    if (this.#generation !== generation) return
+    this.#ledger = ledger
+    if (known.length > 0) this.#options.onKnown(known)
   }
 
   /** Everything through this index is committed; `entries` are the last of it, in order. */
@@ -146,16 +150,20 @@ export class LedgerKeeper {
     return skips
   }
 
-  /** Whoever took the snapshot may not have known what this node does. */
-  async #fill(ledger: Ledger, keys: readonly KeyedCommand[]): Promise<void> {
+  /** Whoever took the snapshot may not have known what this node does. Returns what no snapshot of this node holds from now on. */
+  async #fill(ledger: Ledger, keys: readonly KeyedCommand[]): Promise<readonly KeptResult[]> {
+    const filled: KeptResult[] = []
     for (const [i, { id, answer }] of keys.entries()) {
       if (i > 0 && i % keysAtOnce === 0) await this.giveWay()
       if (answer.type !== 'unknown') continue
       const { index } = id
       this.#recall(index, ledger)
       const known = this.#ledger.at(index)?.answer
-      if (known?.type === 'known') ledger.learn({ index, resultJson: known.json })
+      if (known?.type !== 'known') continue
+      const result = { index, resultJson: known.json }
+      if (ledger.learn(result)) filled.push(result)
     }
+    return filled
   }
 
   #recallAll(entries: readonly Entry[]): void {

@@ -114,6 +114,7 @@ export class RaftNode implements Node {
       clock,
       read: (from, through, maxBytes) => this.#read(from, through, maxBytes),
       kept: results?.load() ?? [],
+      onKnown: (known) => results?.append(known),
       onProgress: (skips) => this.#guard(() => this.#ledgerProgressed(skips)),
       onFailure,
     })
@@ -579,7 +580,6 @@ export class RaftNode implements Node {
       const { from, file } = this.#installation.end()
       this.#snapshots.settled()
       this.#options.observer.event({ type: 'snapshotInstalled', from, file })
-      this.#options.results?.forget(file.lastIncluded.index)
       this.#news.changed({ type: 'snapshot', snapshot: viewOf(file), installedFrom: from })
     }
     this.#scheduleTurn()

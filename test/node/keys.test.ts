@@ -513,3 +513,25 @@ for (const [wait, state] of [
     assert.equal(waiting.state, state)
   })
 }
+
+test('What this node knows and the snapshot that it gets does not is kept beside that: a restart would lose it', async () => {
+  const results = new FakeResults()
+  const kit = await follower({ results })
+  const entries = [entryUnder('a', 1, 1), entryUnder('b', 1, 2)]
+  await kit.receive(appendEntries({ term: 1, entries, leaderCommit: 2 }))
+  kit.applier.appliedIndex = 2
+  kit.applier.events?.applied(2, entries, ['one', 'two'])
+  results.appended.length = 0
+  const ledger = new Ledger(limits)
+  ledger.committed([...entries, entryUnder('c', 1, 3)])
+  ledger.answered([entryUnder('b', 1, 2)], ['two'])
+  const parts: string[] = []
+  for await (const part of encodeLedger(ledger.picture(3), async () => {})) parts.push(Buffer.from(part).toString())
+  const outgoing = new Outgoing({ index: 3, ledger: parts.join('') })
+  await kit.receive(outgoing.offer)
+  for (const chunk of outgoing.chunksFrom(0)) await kit.receive(chunk)
+  assert.deepEqual([results.appended, results.forgotten], [[{ index: 1, resultJson: '"one"' }], 0])
+  const repeat = watch(kit.node.propose(keyed('a'), timeoutMs))
+  await kit.settle()
+  assert.equal(repeat.value?.result, 'one')
+})

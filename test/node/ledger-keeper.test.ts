@@ -66,6 +66,7 @@ class Bench {
       return wanted.slice(0, this.readSize)
     },
     kept: [],
+    onKnown: () => {},
     onProgress: (skips) => this.progress.push([this.keeper.ledger.throughIndex, skips.map(({ index }) => index)]),
     onFailure: (error) => this.failures.push(error),
   })
