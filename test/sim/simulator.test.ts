@@ -100,7 +100,7 @@ const smoke: Readonly<Record<string, number>> = {
   'lost acknowledgement never made up for': 60,
   'compacts past the snapshot': 20,
   'install acknowledged before it is durable': 60,
-  'nothing says that the log begins anew': 60,
+  'nothing says that the log begins anew': 200,
   'commands lost behind a restore': 20,
   'proposals made again that a snapshot may hold': 60,
   'full disk taken for a write': 200,
