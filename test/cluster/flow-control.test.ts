@@ -25,7 +25,12 @@ const boundMiB = 250
 /** One command at a time, a tenth of a second each. The timeouts are for machines that have others to serve as well. */
 const slow = {
   applyDelayMs: 100,
-  env: { APPLY_BATCH_COMMANDS: '1', ELECTION_TIMEOUT_MIN_MS: '3000', ELECTION_TIMEOUT_MAX_MS: '6000', LOG_LEVEL: 'info' },
+  env: {
+    APPLY_BATCH_COMMANDS: '1',
+    ELECTION_TIMEOUT_MIN_MS: '3000',
+    ELECTION_TIMEOUT_MAX_MS: '6000',
+    LOG_LEVEL: 'info',
+  },
 }
 
 const limits: Readonly<Record<string, Readonly<Record<string, string>>>> = {
