@@ -353,9 +353,8 @@ export class RaftNode implements Node {
   }
 
   readBarrier(timeoutMs: number, mode: ReadMode = 'read-index'): Promise<number> {
-    // Read from the clock now, after the question came: as of an older time, a lease proves nothing of this one.
     const nowMs = this.#options.clock.monotonicMs()
-    const leased = mode === 'lease' && this.#state !== 'stopped' ? this.#raft.leaseReadIndex(nowMs) : null
+    const leased = mode === 'lease' ? this.leaseReadIndex() : null
     const reading =
       leased === null
         ? this.#reads.barrier(nowMs, timeoutMs)
@@ -382,8 +381,9 @@ export class RaftNode implements Node {
     return { id, term: this.#raft.currentTerm, self, appUrl }
   }
 
-  /** What a read by lease would be of, now; null: this node holds none. */
+  /** What a read by lease is of, now; null: this node holds none. */
   leaseReadIndex(): number | null {
+    // By the clock as it is after the question came: as of an older time, a lease proves nothing of this one.
     return this.#state === 'stopped' ? null : this.#raft.leaseReadIndex(this.#options.clock.monotonicMs())
   }
 

@@ -294,7 +294,10 @@ export interface CommittedEntries {
   readonly firstIndex: number
   /** The newest snapshot, for a machine that the log no longer reaches back to; to be closed after use. Null: there is none that would do for it. */
   openSnapshot(): Promise<StoredSnapshot | null>
-  /** The cluster has agreed to leave this command out: it is not delivered. Known for every entry before it can be read here. */
+  /**
+   * The cluster has agreed to leave this command out: it is not delivered. Known as far as this node knows the log to be committed; a node that lags may
+   * learn of it later than of the command.
+   */
   isSkipped(index: number): boolean
 }
 

@@ -2,9 +2,9 @@
 
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { freePorts } from '../../scripts/demo/ports.ts'
 import type { ApplicationState } from './application/main.ts'
 import { ApplicationProcess } from './application-process.ts'
-import { freePorts } from './free-ports.ts'
 import { ClusterProcesses, type SidecarProcess, until } from './processes.ts'
 
 export interface MachinesOptions {
